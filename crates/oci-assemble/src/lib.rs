@@ -1,1 +1,7 @@
-//! crate
+//! Assembles bootable container images natively.
+
+pub mod image;
+pub mod layer;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod tree;

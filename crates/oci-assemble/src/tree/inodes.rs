@@ -1,0 +1,172 @@
+//! A sorted map of inodes that keeps hardlink groups canonical.
+//!
+//! Names of one file form a group. The first name in path order owns the file ([`Kind::File`]); the others are
+//! [`Kind::Hardlink`]s straight to it, with its metadata. Removing or replacing the owner makes the next name the
+//! owner. A hardlink whose target is not in the map is *open*: a layer may link to a file of the layers below.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use super::inode::{Inode, Kind};
+use super::path::TreePath;
+
+/// Sorted inodes with canonical hardlink groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Inodes {
+    map: BTreeMap<TreePath, Inode>,
+    /// Target → names that link to it. Derived from `map`.
+    links: BTreeMap<TreePath, BTreeSet<TreePath>>,
+}
+
+impl Inodes {
+    pub(super) fn get(&self, path: &TreePath) -> Option<&Inode> {
+        self.map.get(path)
+    }
+
+    pub(super) fn map(&self) -> &BTreeMap<TreePath, Inode> {
+        &self.map
+    }
+
+    /// The names of the file that `path` is a name of, the owner first; just `path` when it has no other.
+    pub(super) fn group(&self, path: &TreePath) -> Vec<TreePath> {
+        let owner = self.owner(path);
+        let mut names = vec![owner.clone()];
+        names.extend(self.links.get(&owner).into_iter().flatten().cloned());
+        names
+    }
+
+    /// The owner of the file that `path` names.
+    pub(super) fn owner(&self, path: &TreePath) -> TreePath {
+        match self.map.get(path).map(|inode| &inode.kind) {
+            Some(Kind::Hardlink(target)) => target.clone(),
+            _ => path.clone(),
+        }
+    }
+
+    /// Everything strictly below `path`, in order.
+    pub(super) fn below(&self, path: &TreePath) -> impl Iterator<Item = (&TreePath, &Inode)> {
+        below(&self.map, path)
+    }
+
+    /// Puts `inode` at `path`. A directory over a directory keeps what is below it; anything else takes the place
+    /// of what was at `path` and below. A hardlink joins the group of its target.
+    pub(super) fn insert(&mut self, path: TreePath, inode: Inode) {
+        let stays = inode.is_directory() && self.map.get(&path).is_some_and(Inode::is_directory);
+        if stays {
+            self.map.insert(path, inode);
+            return;
+        }
+        if let Kind::Hardlink(target) = &inode.kind
+            && self.owner(target) == self.owner(&path)
+            && self.map.contains_key(&path)
+        {
+            return; // it is that link already, or a link to itself
+        }
+        self.remove(&path);
+        if let Kind::Hardlink(target) = &inode.kind {
+            let owner = self.owner(target);
+            self.link(path, owner, inode);
+        } else {
+            let waiting = if matches!(inode.kind, Kind::File(_)) { self.links.remove(&path) } else { None };
+            self.map.insert(path.clone(), inode);
+            for name in waiting.into_iter().flatten() {
+                self.join(name, &path);
+            }
+        }
+    }
+
+    fn link(&mut self, path: TreePath, owner: TreePath, inode: Inode) {
+        if self.map.get(&owner).is_some_and(|found| matches!(found.kind, Kind::File(_))) {
+            self.join(path, &owner);
+        } else {
+            // Open: the target is not here, or is not a regular file.
+            self.links.entry(owner.clone()).or_default().insert(path.clone());
+            let kind = Kind::Hardlink(owner);
+            self.map.insert(path, Inode { kind, ..inode });
+        }
+    }
+
+    /// Makes `path` a name of the file that `owner` owns.
+    fn join(&mut self, path: TreePath, owner: &TreePath) {
+        let owner = self.owner(owner);
+        let Some(file) = self.map.get(&owner).cloned() else {
+            return;
+        };
+        let mut names = self.links.remove(&owner).unwrap_or_default();
+        names.insert(path);
+        names.insert(owner);
+        self.seat(names, file);
+    }
+
+    /// Writes a whole group anew: the first name owns the file.
+    fn seat(&mut self, mut names: BTreeSet<TreePath>, file: Inode) {
+        let Some(owner) = names.pop_first() else {
+            return;
+        };
+        for name in &names {
+            let link = Inode { meta: file.meta.clone(), kind: Kind::Hardlink(owner.clone()) };
+            self.map.insert(name.clone(), link);
+        }
+        self.map.insert(owner.clone(), file);
+        if !names.is_empty() {
+            self.links.insert(owner, names);
+        }
+    }
+
+    /// Removes `path` and everything below it.
+    pub(super) fn remove(&mut self, path: &TreePath) {
+        self.remove_below(path);
+        self.remove_one(path);
+    }
+
+    /// Removes everything strictly below `path`.
+    pub(super) fn remove_below(&mut self, path: &TreePath) {
+        let doomed: Vec<TreePath> = self.below(path).map(|(name, _)| name.clone()).collect();
+        for name in &doomed {
+            self.remove_one(name);
+        }
+    }
+
+    fn remove_one(&mut self, path: &TreePath) {
+        let Some(inode) = self.map.remove(path) else {
+            return;
+        };
+        if let Kind::Hardlink(owner) = &inode.kind {
+            if let Some(names) = self.links.get_mut(owner) {
+                names.remove(path);
+                if names.is_empty() {
+                    self.links.remove(owner);
+                }
+            }
+        } else if matches!(inode.kind, Kind::File(_))
+            && let Some(names) = self.links.remove(path)
+        {
+            self.seat(names, inode);
+        }
+    }
+}
+
+/// The entries of a map of paths that are strictly below `path`.
+pub(super) fn below<'a, T>(
+    map: &'a BTreeMap<TreePath, T>,
+    path: &TreePath,
+) -> impl Iterator<Item = (&'a TreePath, &'a T)> + use<'a, T> {
+    let (low, high) = bounds(path);
+    map.range::<[u8], _>((
+        low.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
+        high.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
+    ))
+}
+
+/// The byte strings between which everything below `path` lies: `path/` and `path0`, as `0` follows `/`.
+pub(super) fn bounds(path: &TreePath) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+    if path.is_root() {
+        return (Some(Vec::new()), None);
+    }
+    let with = |last: u8| {
+        let mut bytes = path.as_bytes().to_vec();
+        bytes.push(last);
+        Some(bytes)
+    };
+    (with(b'/'), with(b'0'))
+}

@@ -1,0 +1,253 @@
+//! A root file system as a value, and the merge of layers into it.
+//!
+//! The merge follows the OCI image-spec (layer.md, "Applying Changesets"): whiteouts and opaque marks act on the
+//! layers below only, a directory over a directory changes its metadata, anything else replaces.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::delta::TreeDelta;
+use super::inode::{Content, Inode, Kind, Meta};
+use super::inodes::Inodes;
+use super::path::TreePath;
+
+/// How many symlinks one look-up may follow (`MAXSYMLINKS` of Linux).
+const SYMLINK_LIMIT: usize = 40;
+
+/// A root file system: a sorted map from path to inode. The root directory itself may have an entry, at the empty path.
+///
+/// Laws: every hardlink points straight at a regular file of the tree, the first name of it in path order;
+/// `between(a, b)` applied to `a` gives `b`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileTree {
+    inodes: Inodes,
+}
+
+/// Why a delta does not apply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MergeError {
+    /// A hardlink names something that is not a regular file of the tree.
+    #[error("hardlink {path} points at {target}, which is not a regular file")]
+    Dangling {
+        /// The link.
+        path: TreePath,
+        /// What it points at.
+        target: TreePath,
+    },
+    /// The directory of an entry is not one, nor a symlink that leads to one.
+    #[error("{path} lies below {blocker}, which is not a directory")]
+    NotADirectory {
+        /// The entry.
+        path: TreePath,
+        /// The first component that is not a directory.
+        blocker: TreePath,
+    },
+}
+
+/// What a path leads to once symlinks are followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// There is an inode at this path (never below a symlink; the last component is no symlink if it was followed).
+    Found(TreePath),
+    /// Nothing is there, but this is where it would be created.
+    Missing(TreePath),
+    /// It runs into something that is no directory, climbs in circles, or is not a valid path.
+    Blocked(TreePath),
+}
+
+impl FileTree {
+    /// A tree with nothing in it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The inode at exactly this path; symlinks are not followed.
+    pub fn get(&self, path: &TreePath) -> Option<&Inode> {
+        self.inodes.get(path)
+    }
+
+    /// As [`FileTree::get`], for a path given as text. A text that is no valid path finds nothing.
+    pub fn at(&self, path: impl AsRef<[u8]>) -> Option<&Inode> {
+        self.get(&TreePath::new(path).ok()?)
+    }
+
+    /// All inodes in path order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&TreePath, &Inode)> {
+        self.inodes.map().iter()
+    }
+
+    /// Number of inodes.
+    pub fn len(&self) -> usize {
+        self.inodes.map().len()
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.inodes.map().is_empty()
+    }
+
+    /// The inodes strictly below `path`, in path order.
+    pub fn below(&self, path: &TreePath) -> impl Iterator<Item = (&TreePath, &Inode)> {
+        self.inodes.below(path)
+    }
+
+    /// The inodes directly in `path`, in path order.
+    pub fn children(&self, path: &TreePath) -> impl Iterator<Item = (&TreePath, &Inode)> {
+        let depth = path.components().count() + 1;
+        self.below(path).filter(move |(name, _)| name.components().count() == depth)
+    }
+
+    /// The content of the regular file at `path`, also when that is a hardlink; symlinks are not followed.
+    pub fn content(&self, path: &TreePath) -> Option<&Content> {
+        match &self.get(path)?.kind {
+            Kind::File(content) => Some(content),
+            Kind::Hardlink(owner) => self.get(owner)?.content(),
+            _ => None,
+        }
+    }
+
+    /// All names of the file at `path`, its owner first.
+    pub fn names(&self, path: &TreePath) -> Vec<TreePath> {
+        self.inodes.group(path)
+    }
+
+    /// Puts an inode at `path` as a layer would: see [`FileTree::apply`]. Parents are not made.
+    pub fn insert(&mut self, path: TreePath, inode: Inode) {
+        self.inodes.insert(path, inode);
+    }
+
+    /// Removes `path` and everything below.
+    pub fn remove(&mut self, path: &TreePath) {
+        self.inodes.remove(path);
+    }
+
+    /// Follows symlinks in every component, the last one too.
+    pub fn resolve(&self, path: impl AsRef<[u8]>) -> Resolved {
+        self.walk(path.as_ref(), true)
+    }
+
+    /// Follows symlinks in every component but the last: where a write to `path` lands.
+    pub fn resolve_parent(&self, path: impl AsRef<[u8]>) -> Resolved {
+        self.walk(path.as_ref(), false)
+    }
+
+    /// The inode and its path after following symlinks.
+    pub fn lookup(&self, path: impl AsRef<[u8]>) -> Option<(TreePath, &Inode)> {
+        match self.resolve(path) {
+            Resolved::Found(path) => self.get(&path).map(|inode| (path.clone(), inode)),
+            _ => None,
+        }
+    }
+
+    fn walk(&self, path: &[u8], follow_last: bool) -> Resolved {
+        let mut here = TreePath::root();
+        let mut rest: VecDeque<Vec<u8>> = parts(path).collect();
+        let mut followed = 0;
+        while let Some(part) = rest.pop_front() {
+            if part == b".." {
+                here = here.parent().unwrap_or_default();
+                continue;
+            }
+            let Ok(next) = here.join(&part) else {
+                return Resolved::Blocked(here);
+            };
+            match self.get(&next).map(|inode| &inode.kind) {
+                Some(Kind::Symlink(target)) if follow_last || !rest.is_empty() => {
+                    followed += 1;
+                    if followed > SYMLINK_LIMIT {
+                        return Resolved::Blocked(next);
+                    }
+                    if target.first() == Some(&b'/') {
+                        here = TreePath::root();
+                    }
+                    for part in parts(target).rev() {
+                        rest.push_front(part);
+                    }
+                }
+                Some(Kind::Directory) => here = next,
+                Some(_) if rest.is_empty() => return Resolved::Found(next),
+                Some(_) => return Resolved::Blocked(next),
+                None => return self.missing(next, rest),
+            }
+        }
+        Resolved::Found(here)
+    }
+
+    /// Nothing is at `next`: there are no symlinks in what is left of the path.
+    fn missing(&self, mut next: TreePath, rest: VecDeque<Vec<u8>>) -> Resolved {
+        for part in rest {
+            next = if part == b".." {
+                next.parent().unwrap_or_default()
+            } else {
+                match next.join(part) {
+                    Ok(path) => path,
+                    Err(_) => return Resolved::Blocked(next),
+                }
+            };
+        }
+        if self.get(&next).is_some() { Resolved::Found(next) } else { Resolved::Missing(next) }
+    }
+
+    /// The tree with `delta` laid over it.
+    ///
+    /// Directories that a delta leaves out are made with mode 0755, owner root and the entry's time; an entry whose
+    /// directory is a symlink goes where the link leads, as containers-storage and umoci place it.
+    pub fn apply(mut self, delta: &TreeDelta) -> Result<Self, MergeError> {
+        for path in delta.opaques() {
+            self.inodes.remove_below(path);
+        }
+        for path in delta.whiteouts() {
+            self.inodes.remove(path);
+        }
+        for (path, inode) in delta.entries() {
+            if !matches!(inode.kind, Kind::Hardlink(_)) {
+                let place = self.place(path, inode)?;
+                self.inodes.insert(place, inode.clone());
+            }
+        }
+        for (path, inode) in delta.entries() {
+            let Kind::Hardlink(target) = &inode.kind else { continue };
+            let found = match self.resolve_parent(target.as_bytes()) {
+                Resolved::Found(found) if self.content(&found).is_some() => found,
+                _ => return Err(MergeError::Dangling { path: path.clone(), target: target.clone() }),
+            };
+            let place = self.place(path, inode)?;
+            let kind = Kind::Hardlink(found);
+            self.inodes.insert(place, Inode { kind, meta: inode.meta.clone() });
+        }
+        Ok(self)
+    }
+
+    fn place(&mut self, path: &TreePath, inode: &Inode) -> Result<TreePath, MergeError> {
+        let Some(parent) = path.parent() else {
+            return Ok(path.clone());
+        };
+        if parent.is_root() || self.get(&parent).is_some_and(Inode::is_directory) {
+            return Ok(path.clone());
+        }
+        match self.resolve_parent(path.as_bytes()) {
+            Resolved::Found(place) | Resolved::Missing(place) => {
+                let implied: Vec<TreePath> = place.ancestors().filter(|above| self.get(above).is_none()).collect();
+                for above in implied {
+                    self.inodes.insert(above, Inode::directory(Meta::root_owned(0o755, inode.meta.mtime)));
+                }
+                Ok(place)
+            }
+            Resolved::Blocked(blocker) => Err(MergeError::NotADirectory { path: path.clone(), blocker }),
+        }
+    }
+
+    /// The names of hardlink groups in `self` of which a name is in `changed`, for [`TreeDelta::between`].
+    pub(super) fn group_of(&self, path: &TreePath) -> Vec<TreePath> {
+        self.inodes.group(path)
+    }
+
+    /// The raw map.
+    pub(super) fn map(&self) -> &BTreeMap<TreePath, Inode> {
+        self.inodes.map()
+    }
+}
+
+fn parts(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> + '_ {
+    path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").map(<[u8]>::to_vec)
+}

@@ -1,0 +1,171 @@
+#![allow(clippy::unwrap_used)]
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::tree::{Step, arbitrary_tree, random_path, steps};
+
+fn path(text: &str) -> TreePath {
+    TreePath::new(text).unwrap()
+}
+
+fn apply(tree: &FileTree, delta: &TreeDelta) -> FileTree {
+    tree.clone().apply(delta).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn parse_gives_back_what_dump_wrote(tree in arbitrary_tree()) {
+        prop_assert_eq!(FileTree::parse(&tree.dump()).unwrap(), tree);
+    }
+
+    #[test]
+    fn between_leads_from_one_tree_to_the_other(before in arbitrary_tree(), after in arbitrary_tree()) {
+        let delta = TreeDelta::between(&before, &after);
+        prop_assert_eq!(apply(&before, &delta), after.clone());
+        prop_assert_eq!(TreeDelta::parse(&delta.dump()).unwrap(), delta);
+        prop_assert!(TreeDelta::between(&after, &after).is_empty());
+    }
+
+    #[test]
+    fn between_never_whites_out_and_writes_one_path(before in arbitrary_tree(), after in arbitrary_tree()) {
+        let delta = TreeDelta::between(&before, &after);
+        for mark in delta.whiteouts() {
+            prop_assert!(!delta.entries().contains_key(mark));
+            prop_assert!(delta.whiteouts().iter().all(|other| !mark.is_below(other)));
+        }
+    }
+
+    #[test]
+    fn then_is_one_after_the_other(a in arbitrary_tree(), b in arbitrary_tree(), c in arbitrary_tree(), t in arbitrary_tree()) {
+        let first = TreeDelta::between(&a, &b);
+        let second = TreeDelta::between(&b, &c);
+        let both = apply(&apply(&a, &first), &second);
+        prop_assert_eq!(apply(&a, &first.then(&second)), both);
+        // Also on a tree that neither was made for, when both apply there.
+        if let Ok(expected) = t.clone().apply(&first).and_then(|tree| tree.apply(&second)) {
+            prop_assert_eq!(apply(&t, &first.then(&second)), expected);
+        }
+    }
+
+    #[test]
+    fn hardlinks_stay_canonical_through_any_edits(edits in steps()) {
+        let mut tree = FileTree::new();
+        let mut model: Vec<(TreePath, u32)> = Vec::new(); // path → number of its file
+        let mut next = 0;
+        for edit in edits {
+            match edit {
+                Step::File(at) => {
+                    let at = random_path(at);
+                    model.retain(|(path, _)| *path != at);
+                    model.push((at.clone(), next));
+                    tree.insert(at, Inode::file(Meta::root_owned(0o644, i64::from(next)), Content::of(next.to_string())));
+                    next += 1;
+                }
+                Step::Link(at, to) => {
+                    let (at, to) = (random_path(at), random_path(to));
+                    let Some(file) = model.iter().find(|(path, _)| *path == to).map(|(_, file)| *file) else { continue };
+                    if at == to { continue; }
+                    model.retain(|(path, _)| *path != at);
+                    model.push((at.clone(), file));
+                    tree.insert(at, Inode { meta: Meta::default(), kind: Kind::Hardlink(to) });
+                }
+                Step::Remove(at) => {
+                    let at = random_path(at);
+                    model.retain(|(path, _)| *path != at);
+                    tree.remove(&at);
+                }
+            }
+        }
+        prop_assert_eq!(tree.len(), model.len());
+        for (path, file) in &model {
+            prop_assert_eq!(tree.content(path).unwrap(), &Content::of(file.to_string()));
+            let mut names: Vec<_> = model.iter().filter(|(_, other)| other == file).map(|(path, _)| path.clone()).collect();
+            names.sort();
+            prop_assert_eq!(tree.names(path), names);
+        }
+    }
+}
+
+#[test]
+fn a_hardlink_outlives_its_first_name() {
+    let tree = FileTree::parse(
+        "/a file 0644 0:0 1 size=0 sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n\
+         /b hardlink 0644 0:0 1 to=/a\n/c hardlink 0644 0:0 1 to=/a\n",
+    )
+    .unwrap();
+    let mut delta = TreeDelta::new();
+    delta.insert(path("a"), Inode::symlink("elsewhere", 2));
+    assert_eq!(
+        apply(&tree, &delta).dump(),
+        "/a symlink 0777 0:0 2 to=elsewhere\n\
+         /b file 0644 0:0 1 size=0 sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n\
+         /c hardlink 0644 0:0 1 to=/b\n"
+    );
+}
+
+#[test]
+fn whiteouts_and_opaques_act_below_only() {
+    let base = "/d dir 0755 0:0 0\n/d/old dir 0755 0:0 0\n/d/old/x fifo 0644 0:0 0\n/gone fifo 0644 0:0 0\n";
+    let delta = TreeDelta::parse("/gone whiteout\n/d opaque\n/d dir 0700 0:0 5\n/d/new fifo 0600 0:0 0\n").unwrap();
+    let merged = apply(&FileTree::parse(base).unwrap(), &delta);
+    assert_eq!(merged.dump(), "/d dir 0700 0:0 5\n/d/new fifo 0600 0:0 0\n");
+}
+
+#[test]
+fn entries_land_where_symlinked_parents_lead() {
+    let base = "/lib symlink 0777 0:0 0 to=usr/lib\n/usr dir 0755 0:0 0\n/usr/lib dir 0755 0:0 0\n";
+    let delta = TreeDelta::parse("/lib/new fifo 0644 0:0 7\n/opt/x/y fifo 0644 0:0 7\n").unwrap();
+    assert_eq!(
+        apply(&FileTree::parse(base).unwrap(), &delta).dump(),
+        "/lib symlink 0777 0:0 0 to=usr/lib\n/opt dir 0755 0:0 7\n/opt/x dir 0755 0:0 7\n/opt/x/y fifo 0644 0:0 7\n\
+         /usr dir 0755 0:0 0\n/usr/lib dir 0755 0:0 0\n/usr/lib/new fifo 0644 0:0 7\n"
+    );
+}
+
+#[test]
+fn refuses_links_to_nothing_and_files_as_directories() {
+    let tree = FileTree::parse("/file fifo 0644 0:0 0\n").unwrap();
+    for (delta, message) in [
+        ("/x hardlink 0644 0:0 0 to=/nowhere\n", "hardlink /x points at /nowhere, which is not a regular file"),
+        ("/x hardlink 0644 0:0 0 to=/file\n", "hardlink /x points at /file, which is not a regular file"),
+        ("/file/x fifo 0644 0:0 0\n", "/file/x lies below /file, which is not a directory"),
+    ] {
+        let error = tree.clone().apply(&TreeDelta::parse(delta).unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    }
+}
+
+#[test]
+fn resolves_symlinks_as_the_kernel_would() {
+    let tree = FileTree::parse(
+        "/a symlink 0777 0:0 0 to=b\n/b symlink 0777 0:0 0 to=a\n/bin symlink 0777 0:0 0 to=usr/bin\n\
+         /usr dir 0755 0:0 0\n/usr/bin dir 0755 0:0 0\n/usr/bin/sh symlink 0777 0:0 0 to=/bin/dash\n\
+         /usr/bin/dash fifo 0644 0:0 0\n",
+    )
+    .unwrap();
+    for (name, found) in [
+        ("/bin/sh", Resolved::Found(path("usr/bin/dash"))),
+        ("bin/../bin/./dash", Resolved::Found(path("usr/bin/dash"))),
+        ("../../bin", Resolved::Found(path("usr/bin"))),
+        ("bin/new/x", Resolved::Missing(path("usr/bin/new/x"))),
+        ("usr/bin/dash/x", Resolved::Blocked(path("usr/bin/dash"))),
+        ("", Resolved::Found(TreePath::root())),
+    ] {
+        assert_eq!(tree.resolve(name), found, "{name}");
+    }
+    assert!(matches!(tree.resolve("a"), Resolved::Blocked(_)));
+    assert_eq!(tree.resolve_parent("bin/sh"), Resolved::Found(path("usr/bin/sh")));
+}
+
+#[test]
+fn says_which_line_of_a_dump_is_wrong() {
+    for (text, line, field) in [
+        ("no-slash dir", 1, "path"),
+        ("/a dir 0755 0:0 0\n/b dir 99 0:0 0", 2, "mode"),
+        ("/a file 0644 0:0 0 size=1", 1, "digest"),
+        ("/a device", 1, "mode"),
+        ("/a symlink 0777 0:0 0", 1, "target"),
+    ] {
+        assert_eq!(TreeDelta::parse(text), Err(dump::DumpError { line, field }), "{text}");
+    }
+}
