@@ -1,14 +1,54 @@
 //! Layers: deltas as deterministic tar streams and back.
+//!
+//! [`LayerDraft`] (a delta made lawful for its base) → [`seal`] → blob with digest and diff_id, and the other way
+//! [`decode`] → [`index`] → [`LayerIndex`]. Nothing here opens a file by itself.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 use crate::tree::Content;
+
+mod compress;
+mod decode;
+mod draft;
+mod gate;
+mod gzip;
+mod header;
+mod index;
+mod pax;
+mod seal;
+mod write;
+
+pub use compress::{Compression, Encoder};
+pub use decode::{DecodeError, Encoding, decode};
+pub use draft::{DraftError, LayerDraft};
+pub use gate::{Gate, Rule, Violation, Violations};
+pub use gzip::GzipEncoder;
+pub use index::{IndexError, IndexOptions, LayerIndex, Limits, index};
+pub use seal::{SealOptions, Sealed, seal};
+pub use write::{WriteError, write_tar};
+
+#[cfg(test)]
+mod tests;
 
 /// Gives the bytes of files.
 ///
 /// Law: equal contents give equal bytes, exactly [`Content::size`] of them, every time; a file that changed on disk
 /// since it was listed is an error.
 pub trait Contents: Sync {
-    /// Opens one file's bytes. Costs a file open, or the inflation of a layer that holds it.
+    /// Opens one file's bytes. Costs a file open, or the inflation of a layer up to the file.
     fn open<'a>(&'a self, content: &'a Content) -> io::Result<Box<dyn Read + 'a>>;
+
+    /// Gives each wanted file's bytes to `each`, in an order that suits the source. Costs at most one pass over each
+    /// layer that holds one of them.
+    fn visit(
+        &self,
+        wanted: &BTreeSet<Content>,
+        each: &mut dyn FnMut(&Content, &mut dyn Read) -> io::Result<()>,
+    ) -> io::Result<()> {
+        for content in wanted {
+            each(content, &mut self.open(content)?)?;
+        }
+        Ok(())
+    }
 }

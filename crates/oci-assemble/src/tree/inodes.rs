@@ -48,10 +48,11 @@ impl Inodes {
         below(&self.map, path)
     }
 
-    /// Puts `inode` at `path`. A directory over a directory keeps what is below it; anything else takes the place
+    /// Puts `inode` at `path`. A directory over a directory or nothing keeps what is below it; anything else takes the place
     /// of what was at `path` and below. A hardlink joins the group of its target.
     pub(super) fn insert(&mut self, path: TreePath, inode: Inode) {
-        let stays = inode.is_directory() && self.map.get(&path).is_some_and(Inode::is_directory);
+        // A directory listed after what is in it does not hide that.
+        let stays = inode.is_directory() && self.map.get(&path).is_none_or(Inode::is_directory);
         if stays {
             self.map.insert(path, inode);
             return;

@@ -104,6 +104,12 @@ fn a_hardlink_outlives_its_first_name() {
 }
 
 #[test]
+fn a_directory_listed_after_its_content_keeps_it() {
+    let delta = TreeDelta::parse("/d/x fifo 0644 0:0 0\n/d dir 0755 0:0 0\n").unwrap();
+    assert_eq!(delta.dump(), "/d dir 0755 0:0 0\n/d/x fifo 0644 0:0 0\n");
+}
+
+#[test]
 fn whiteouts_and_opaques_act_below_only() {
     let base = "/d dir 0755 0:0 0\n/d/old dir 0755 0:0 0\n/d/old/x fifo 0644 0:0 0\n/gone fifo 0644 0:0 0\n";
     let delta = TreeDelta::parse("/gone whiteout\n/d opaque\n/d dir 0700 0:0 5\n/d/new fifo 0600 0:0 0\n").unwrap();

@@ -1,0 +1,218 @@
+//! Splits a tar stream into members: a header, the extensions before it, and its bytes.
+
+use std::io::{self, Read};
+
+use super::{IndexError, IndexOptions};
+use crate::image::{Digest, Hasher};
+use crate::layer::gate::{Gate, Rule, Violation, Violations};
+use crate::layer::header::{self, BLOCK, Header};
+use crate::layer::pax::{self, Pax};
+
+/// A header with the extensions before it.
+pub(super) struct Member {
+    pub(super) header: Header,
+    pub(super) pax: Option<Pax>,
+    pub(super) long_name: Option<Vec<u8>>,
+    pub(super) long_link: Option<Vec<u8>>,
+}
+
+/// A tar stream that is hashed, measured and held against the gate while it is read.
+pub(super) struct Members<R> {
+    stream: R,
+    options: IndexOptions,
+    pub(super) hasher: Hasher,
+    pub(super) offset: u64,
+    pub(super) violations: Violations,
+    buffer: Vec<u8>,
+}
+
+impl<R: Read> Members<R> {
+    pub(super) fn new(stream: R, options: IndexOptions) -> Self {
+        Self {
+            stream,
+            options,
+            hasher: Hasher::default(),
+            offset: 0,
+            violations: Violations::default(),
+            buffer: vec![0; 64 << 10],
+        }
+    }
+
+    pub(super) fn broken(&mut self, rule: Rule, offset: u64, path: &[u8]) -> Result<(), IndexError> {
+        let violation = Violation { rule, offset, path: path.iter().copied().take(crate::tree::PATH_MAX).collect() };
+        if rule.is_ambiguous() && self.options.gate == Gate::Refuse {
+            return Err(IndexError::Ambiguous(violation));
+        }
+        self.violations.record(violation);
+        Ok(())
+    }
+
+    fn limit(&self, what: &'static str, limit: u64) -> IndexError {
+        IndexError::Limit { what, limit, offset: self.offset }
+    }
+
+    /// Fills `out` as far as the stream goes, and hashes it.
+    fn read(&mut self, out: &mut [u8]) -> Result<usize, IndexError> {
+        let mut filled = 0;
+        while filled < out.len() {
+            match self.stream.read(&mut out[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(IndexError::Read { offset: self.offset, source }),
+            }
+        }
+        self.hasher.update(&out[..filled]);
+        self.offset += filled as u64;
+        if self.offset > self.options.limits.inflated {
+            return Err(self.limit("bytes", self.options.limits.inflated));
+        }
+        Ok(filled)
+    }
+
+    /// A whole block, or `None` at the end of the stream.
+    fn block(&mut self) -> Result<Option<[u8; BLOCK]>, IndexError> {
+        let mut block = [0; BLOCK];
+        match self.read(&mut block)? {
+            0 => Ok(None),
+            BLOCK => Ok(Some(block)),
+            _ => {
+                self.truncated(b"")?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// A stream that ends inside an entry never becomes an index, whatever the gate.
+    fn truncated(&mut self, path: &[u8]) -> Result<(), IndexError> {
+        let violation = Violation { rule: Rule::Truncated, offset: self.offset, path: path.to_vec() };
+        Err(IndexError::Ambiguous(violation))
+    }
+
+    pub(super) fn next_member(&mut self) -> Result<Option<(Member, u64)>, IndexError> {
+        let start = self.offset;
+        let (mut pax, mut long_name, mut long_link) = (None, None, None);
+        let mut broken = Vec::new();
+        loop {
+            let at = self.offset;
+            let Some(block) = self.block()? else {
+                if self.offset > start {
+                    self.truncated(b"")?;
+                }
+                self.broken(Rule::NoEndMarker, at, b"")?;
+                return Ok(None);
+            };
+            if block == [0; BLOCK] {
+                if self.end_marker(at)? {
+                    return Ok(None);
+                }
+                continue;
+            }
+            let header = header::parse(&block, &mut broken);
+            let extension = match header.kind {
+                b'x' => {
+                    let bytes = self.extension(&header)?;
+                    pax.replace(pax::parse(&bytes, &mut broken)).is_some()
+                }
+                b'g' => {
+                    let bytes = self.extension(&header)?;
+                    pax::check_global(&bytes, &mut broken);
+                    false
+                }
+                b'L' => long_name.replace(self.long_name(&header, &mut broken)?).is_some(),
+                b'K' => long_link.replace(self.long_name(&header, &mut broken)?).is_some(),
+                _ => {
+                    for rule in broken.drain(..) {
+                        self.broken(rule, at, &header.name)?;
+                    }
+                    return Ok(Some((Member { header, pax, long_name, long_link }, at)));
+                }
+            };
+            if extension {
+                broken.push(Rule::Extension);
+            }
+            for rule in broken.drain(..) {
+                self.broken(rule, at, &header.name)?;
+            }
+        }
+    }
+
+    /// The second zero block of the end; anything else behind the first is ambiguous.
+    fn end_marker(&mut self, at: u64) -> Result<bool, IndexError> {
+        let mut block = [0; BLOCK];
+        match self.read(&mut block)? {
+            BLOCK if block == [0; BLOCK] => Ok(true),
+            BLOCK => {
+                self.broken(Rule::EndMarker, at, b"")?;
+                // Reading on would need the block again; what follows the marker is no part of the tree.
+                Ok(true)
+            }
+            _ => {
+                self.broken(Rule::NoEndMarker, at, b"")?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Zeros may fill the stream behind the end marker, nothing else.
+    pub(super) fn read_rest(&mut self) -> Result<(), IndexError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        loop {
+            let at = self.offset;
+            let read = self.read(&mut buffer)?;
+            if read == 0 {
+                return Ok(());
+            }
+            if buffer[..read].iter().any(|byte| *byte != 0) {
+                self.broken(Rule::Trailing, at, b"")?;
+            }
+        }
+    }
+
+    fn extension(&mut self, header: &Header) -> Result<Vec<u8>, IndexError> {
+        if header.size > self.options.limits.extension {
+            return Err(self.limit("bytes in an extension header", self.options.limits.extension));
+        }
+        let padded = header.size.next_multiple_of(BLOCK as u64);
+        let mut bytes = vec![0; usize::try_from(padded).unwrap_or(0)];
+        if self.read(&mut bytes)? < bytes.len() {
+            self.truncated(&header.name)?;
+        }
+        bytes.truncate(usize::try_from(header.size).unwrap_or(0));
+        Ok(bytes)
+    }
+
+    fn long_name(&mut self, header: &Header, broken: &mut Vec<Rule>) -> Result<Vec<u8>, IndexError> {
+        let mut bytes = self.extension(header)?;
+        if bytes.last() == Some(&0) {
+            bytes.pop();
+        }
+        if bytes.is_empty() || bytes.contains(&0) {
+            broken.push(Rule::LongName);
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a member's bytes with their padding. The digest is of the bytes of a regular file, else of none.
+    pub(super) fn digest(&mut self, name: &[u8], size: u64, regular: bool) -> Result<Digest, IndexError> {
+        let mut hasher = Hasher::default();
+        let mut left = size;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        while left > 0 {
+            let want = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            if self.read(&mut buffer[..want])? < want {
+                self.truncated(name)?;
+            }
+            if regular {
+                hasher.update(&buffer[..want]);
+            }
+            left -= want as u64;
+        }
+        let padding = usize::try_from(size.next_multiple_of(BLOCK as u64) - size).unwrap_or(0);
+        if self.read(&mut buffer[..padding])? < padding {
+            self.truncated(name)?;
+        }
+        self.buffer = buffer;
+        Ok(hasher.finish())
+    }
+}

@@ -1,0 +1,80 @@
+//! The rules of drafts, on a small base with a merged /usr.
+
+use super::*;
+
+const BASE: &str = "\
+/bin symlink 0777 0:0 1 to=usr/bin
+/etc dir 0755 0:0 1
+/etc/motd file 0644 0:0 1 size=1 sha256:6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d
+/home symlink 0777 0:0 1 to=var/home
+/usr dir 0755 0:0 1
+/usr/bin dir 0711 3:4 1 security.selinux=label user.kept=1
+/usr/bin/sh symlink 0777 0:0 1 to=dash
+/var dir 0755 0:0 1
+";
+
+fn draft(delta: &str) -> Result<String, String> {
+    let base = FileTree::parse(BASE).unwrap();
+    let delta = TreeDelta::parse(delta).unwrap();
+    LayerDraft::new("x", &delta, &base, 9).map(|draft| draft.delta().dump()).map_err(|error| error.to_string())
+}
+
+const FILE: &str = "file 0644 0:0 5 size=1 sha256:6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d";
+
+#[test]
+fn completes_parents_with_the_bases_metadata_and_goes_through_its_symlinks() {
+    assert_eq!(
+        draft(&format!("/bin/tool {FILE}\n/opt/new/file {FILE}\n/home/x {FILE}\n/bin dir 0700 0:0 0\n")).unwrap(),
+        format!(
+            "/opt dir 0755 0:0 9\n/opt/new dir 0755 0:0 9\n/opt/new/file {FILE}\n\
+             /usr dir 0755 0:0 1\n/usr/bin dir 0711 3:4 1 user.kept=1\n/usr/bin/tool {FILE}\n\
+             /var dir 0755 0:0 1\n/var/home dir 0755 0:0 9\n/var/home/x {FILE}\n"
+        )
+    );
+    assert_eq!(draft("/etc/motd whiteout\n").unwrap(), "/etc/motd whiteout\n/etc dir 0755 0:0 1\n");
+}
+
+#[test]
+fn keeps_hardlinks_in_the_layer() {
+    assert_eq!(
+        draft(&format!("/bin/a {FILE}\n/bin/b hardlink 0644 0:0 5 to=/bin/a\n")).unwrap(),
+        format!(
+            "/usr dir 0755 0:0 1\n/usr/bin dir 0711 3:4 1 user.kept=1\n/usr/bin/a {FILE}\n\
+             /usr/bin/b hardlink 0644 0:0 5 to=/usr/bin/a\n"
+        )
+    );
+}
+
+#[test]
+fn says_which_rule_a_delta_breaks() {
+    for (delta, message) in [
+        (String::new(), "layer \"x\" would be empty"),
+        (format!("/run/x {FILE}\n"), "/run/x is below /run, which images must leave alone"),
+        (format!("/usr/etc/x {FILE}\n"), "/usr/etc/x is below /usr/etc, which images must leave alone"),
+        (format!("/usr/\\xff {FILE}\n"), "the name or target of /usr/\\xff is not UTF-8"),
+        ("/usr/p fifo 0644 0:0 0\n".into(), "/usr/p is a fifo; layers carry only files, directories and links"),
+        ("/usr/d char 0644 0:0 0 1,3\n".into(), "/usr/d is a char; layers carry only files, directories and links"),
+        (format!("/usr/bin {FILE}\n"), "/usr/bin is a dir in the base and cannot become a file"),
+        ("/etc/motd dir 0755 0:0 0\n".into(), "/etc/motd is a file in the base and cannot become a dir"),
+        (format!("/etc/motd/x {FILE}\n"), "/etc/motd/x lies below /etc/motd, which is not a directory"),
+        (format!("/bin/a {FILE}\n/usr/bin/a {FILE}\n"), "two entries lead to /usr/bin/a through the base's symlinks"),
+        (
+            "/usr/l hardlink 0644 0:0 0 to=/etc/motd\n".into(),
+            "hardlink /usr/l points at /etc/motd, which is not in the layer",
+        ),
+        (
+            format!("/usr/x {FILE} security.selinux=a\n"),
+            "/usr/x carries the attribute security.selinux; only security.capability and user.* may be shipped",
+        ),
+        (
+            format!("/usr/x {FILE} trusted.overlay.opaque=y\n"),
+            "/usr/x carries the attribute trusted.overlay.opaque; only security.capability and user.* may be shipped",
+        ),
+        ("/usr/none whiteout\n".into(), "layer \"x\" removes /usr/none, which the base does not have"),
+        (format!("/usr/x {}\n", FILE.replace("0:0 5", "4294967296:0 5")), "/usr/x has an owner or a time out of range"),
+        (format!("/usr/x {}\n", FILE.replace("0:0 5", "0:0 -1")), "/usr/x has an owner or a time out of range"),
+    ] {
+        let error = draft(&delta).unwrap_err();
+        assert!(error.ends_with(message), "{delta}: {error}");
+    }
+}
