@@ -2,6 +2,7 @@
 
 pub mod image;
 pub mod layer;
+pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod tree;

@@ -59,8 +59,23 @@ pub struct HostFile {
     pub offset: u64,
     /// Number of bytes.
     pub size: u64,
-    /// Modification time in nanoseconds since 1970 when it was listed: a later change is an error, not another image.
-    pub stamp: i128,
+    /// Its state when it was listed: a later change is an error, not another image.
+    pub stamp: Stamp,
+}
+
+/// What identifies one state of a file on disk, without reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp {
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time, nanoseconds since 1970.
+    pub mtime: i128,
+    /// Time of the last change of the inode, nanoseconds since 1970.
+    pub ctime: i128,
 }
 
 impl Content {

@@ -12,7 +12,7 @@ mod merge;
 mod path;
 
 pub use delta::TreeDelta;
-pub use inode::{Content, HostFile, Inode, Kind, Meta, Xattrs};
+pub use inode::{Content, HostFile, Inode, Kind, Meta, Stamp, Xattrs};
 pub use merge::{FileTree, MergeError, Resolved};
 pub use path::{Escaped, NAME_MAX, PATH_MAX, PathError, PathFault, TreePath, unescape};
 

@@ -1,0 +1,3 @@
+//! Where bytes live.
+
+pub mod dir;
