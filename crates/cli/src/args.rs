@@ -1,0 +1,191 @@
+//! What users type. No logic here.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Assemble bootable container images from recipes
+///
+/// Without a subcommand it builds: `assemble --recipe base.toml`.
+#[derive(Debug, Parser)]
+#[command(name = "assemble", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) build: Option<Build>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// How results are shown.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Output {
+    /// Print one JSON document on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print no talk on standard error, only errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Print more detail; can be repeated
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Directory for caches [default: $XDG_CACHE_HOME/assemble, ~/.cache/assemble]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+}
+
+/// Which recipe, and where its files may be.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RecipeArgs {
+    /// Recipe to read
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) recipe: PathBuf,
+    /// Directory that the recipe's files must stay below [default: the current directory when the recipe lies below it, else the recipe's]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Platform to build, as OS/ARCH [default: the recipe's first, else this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+}
+
+/// How base images are reached.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct SourceArgs {
+    /// Talk to registries without TLS
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// File with registry credentials
+    #[arg(long, value_name = "FILE", env = "REGISTRY_AUTH_FILE", hide_env_values = true)]
+    pub(crate) authfile: Option<PathBuf>,
+}
+
+/// Build an image.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Build {
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Where to write the image, as oci:DIR[:TAG] or oci-archive:FILE[:TAG] [default: the recipe's]
+    #[arg(short = 'o', long = "output", value_name = "IMAGE")]
+    pub(crate) destination: Option<String>,
+    /// Build even when nothing changed since the last build
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// How far depmod must be confined
+    #[arg(long, value_enum, default_value_t = Sandbox::Auto)]
+    pub(crate) sandbox: Sandbox,
+    /// Threads to use [default: all processors]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZero<usize>>,
+}
+
+/// How far depmod must be confined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sandbox {
+    /// Namespaces, or Landlock where those are forbidden
+    Auto,
+    /// Namespaces only
+    Require,
+    /// Also a plain chroot as root, for containers that allow nothing else
+    Chroot,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print what a build would do
+    Plan(PlanArgs),
+    /// Check an image
+    Lint(LintArgs),
+    /// Show what an image holds
+    Inspect(InspectArgs),
+    /// Copy an image, byte for byte
+    Mirror(MirrorArgs),
+    /// Verify every blob of a layout
+    Fsck(FsckArgs),
+    /// List blobs that no image of a layout needs, and remove them on request
+    Gc(GcArgs),
+    /// Print a completion script
+    Completions {
+        /// Shell to complete for
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LintArgs {
+    /// Image to check, as oci:DIR[:TAG], oci-archive:FILE, docker://REF or containers-storage:REF
+    #[arg(required_unless_present = "list")]
+    pub(crate) image: Option<String>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Leave out a lint; can be repeated
+    #[arg(long, value_name = "LINT")]
+    pub(crate) skip: Vec<String>,
+    /// Take warnings for errors
+    #[arg(long)]
+    pub(crate) fatal_warnings: bool,
+    /// Print the lints instead
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Platform to choose from an index [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InspectArgs {
+    /// Image to show
+    pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Print the merged tree, a line an inode
+    #[arg(long, conflicts_with = "layer")]
+    pub(crate) tree: bool,
+    /// Print one layer's entries, by number from 0 or by digest
+    #[arg(long, value_name = "LAYER")]
+    pub(crate) layer: Option<String>,
+    /// Platform to choose from an index [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MirrorArgs {
+    /// Image to copy
+    pub(crate) source_image: String,
+    /// Where to copy it, as oci:DIR[:TAG] or oci-archive:FILE[:TAG]
+    pub(crate) destination: String,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Copy one platform of an index instead of all
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FsckArgs {
+    /// Layout to verify
+    pub(crate) layout: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GcArgs {
+    /// Layout to clean
+    pub(crate) layout: PathBuf,
+    /// Remove what is listed
+    #[arg(long)]
+    pub(crate) remove: bool,
+}

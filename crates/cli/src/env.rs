@@ -1,0 +1,50 @@
+//! The only reader of the environment and of the machine's settings.
+
+use std::env;
+use std::io::IsTerminal;
+use std::num::NonZero;
+use std::path::PathBuf;
+
+/// `SOURCE_DATE_EPOCH`, when it is set and not empty (reproducible-builds.org, specification).
+pub(crate) fn source_date_epoch() -> Option<String> {
+    env::var("SOURCE_DATE_EPOCH").ok().filter(|text| !text.is_empty())
+}
+
+/// Where caches go when nothing is said: `$XDG_CACHE_HOME/assemble`, else `~/.cache/assemble`; none without a home.
+pub(crate) fn cache_dir() -> Option<PathBuf> {
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    Some(base.join("assemble"))
+}
+
+/// Where temporary trees go.
+pub(crate) fn temp_dir() -> PathBuf {
+    env::temp_dir()
+}
+
+/// Processors this process may use.
+pub(crate) fn processors() -> NonZero<usize> {
+    std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
+}
+
+/// Whether colour is wanted on standard error: a terminal, and no `NO_COLOR` (no-color.org).
+pub(crate) fn colour() -> bool {
+    std::io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Whether somebody watches standard error.
+pub(crate) fn watched() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// This machine as a platform.
+pub(crate) fn platform() -> &'static str {
+    match env::consts::ARCH {
+        "x86_64" => "linux/amd64",
+        "aarch64" => "linux/arm64",
+        "powerpc64" => "linux/ppc64le",
+        "s390x" => "linux/s390x",
+        "riscv64" => "linux/riscv64",
+        _ => "linux/unknown",
+    }
+}

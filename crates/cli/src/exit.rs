@@ -1,0 +1,120 @@
+//! Errors of the binary: a class that decides the exit code, the chain of causes, and a hint.
+
+use std::error::Error;
+use std::fmt;
+use std::io::ErrorKind;
+
+/// What went wrong, as far as scripts care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// A negative answer: lint found an error, a layout is damaged.
+    Negative,
+    /// A usage or recipe error.
+    Usage,
+    /// Corrupt or hostile input data (`EX_DATAERR` of sysexits.h).
+    Data,
+    /// A needed program or service is missing (`EX_UNAVAILABLE`).
+    Unavailable,
+    /// Reading or writing failed (`EX_IOERR`).
+    Io,
+    /// Try again (`EX_TEMPFAIL`).
+    Transient,
+    /// Not permitted (`EX_NOPERM`).
+    Permission,
+}
+
+impl Class {
+    /// The exit code.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Negative => 1,
+            Self::Usage => 2,
+            Self::Data => 65,
+            Self::Unavailable => 69,
+            Self::Io => 74,
+            Self::Transient => 75,
+            Self::Permission => 77,
+        }
+    }
+}
+
+/// An error on its way to the user.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) class: Class,
+    context: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// An error that has no cause of its own.
+    pub(crate) fn new(class: Class, text: impl Into<String>) -> Self {
+        Self { class, context: text.into(), source: None, hint: None }
+    }
+
+    /// With something the user can do.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Adds what was being done to an error of the library.
+pub(crate) trait Context<T> {
+    /// `context` is a lowercase gerund: "reading the recipe".
+    fn context(self, class: Class, context: impl Into<String>) -> Result<T, Failure>;
+}
+
+impl<T, E: Error + Send + Sync + 'static> Context<T> for Result<T, E> {
+    fn context(self, class: Class, context: impl Into<String>) -> Result<T, Failure> {
+        self.map_err(|error| {
+            let class = refine(class, &error);
+            let hint = hint(class, &error);
+            Failure { class, context: context.into(), source: Some(Box::new(error)), hint }
+        })
+    }
+}
+
+fn io_kinds<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = ErrorKind> + 'a {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>().map(std::io::Error::kind))
+}
+
+/// What the operating system said decides over what was expected.
+fn refine(class: Class, error: &(dyn Error + 'static)) -> Class {
+    for kind in io_kinds(error) {
+        match kind {
+            ErrorKind::PermissionDenied => return Class::Permission,
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => return Class::Io,
+            _ => {}
+        }
+    }
+    class
+}
+
+fn hint(class: Class, error: &(dyn Error + 'static)) -> Option<String> {
+    if io_kinds(error).any(|kind| kind == ErrorKind::StorageFull) {
+        return Some("free some space and run the same command again; nothing half-written is left".into());
+    }
+    match class {
+        Class::Transient => Some("the same command may succeed later".into()),
+        _ => None,
+    }
+}
+
+impl fmt::Display for Failure {
+    /// One line what failed, the chain of causes, one hint.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.context)?;
+        let mut cause = self.source.as_deref().map(|source| source as &(dyn Error + 'static));
+        while let Some(error) = cause {
+            write!(f, "\n  caused by: {error}")?;
+            cause = error.source();
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
