@@ -34,7 +34,7 @@ debootstrap "$partial/log" --variant=minbase --format=tar --include="$packages" 
   --customize-hook="$here/shape-rootfs.sh" --skip=cleanup -- "$partial/rootfs.tar"
 
 echo "base: writing layers" >&2
-kernel=$(python3 "$here/split-layers.py" "$partial/rootfs.tar" "$partial/layout")
+kernel=$(python3 -B "$here/split-layers.py" "$partial/rootfs.tar" "$partial/layout")
 
 rm -rf "$dir/base"
 mv "$partial/layout" "$dir/base"
