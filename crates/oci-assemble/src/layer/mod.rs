@@ -17,6 +17,7 @@ mod header;
 mod index;
 mod pax;
 mod seal;
+mod whole;
 mod write;
 
 pub use compress::{Compression, Encoder};
@@ -26,6 +27,7 @@ pub use gate::{Gate, Rule, Violation, Violations};
 pub use gzip::GzipEncoder;
 pub use index::{IndexError, IndexOptions, LayerIndex, Limits, index};
 pub use seal::{SealOptions, Sealed, seal};
+pub use whole::{WholeError, start, whole};
 pub use write::{WriteError, write_tar};
 
 #[cfg(test)]
