@@ -1,0 +1,85 @@
+//! Installed-package databases found in a tree: which packages there are and who owns each path.
+//!
+//! Two kinds are read: dpkg's text files, and rpm's `SQLite` database (feature `rpm`). Nothing is executed and nothing
+//! is written: the bytes come from a layer's index, and a write-ahead log beside the database is applied in memory.
+//! Older database formats of rpm are named in a typed error rather than taken for "no packages".
+
+mod detect;
+mod dpkg;
+mod package;
+#[cfg(feature = "rpm")]
+pub mod rpm;
+
+pub use detect::{DbKind, DbLocation, detect, files};
+pub use package::{Package, Packages};
+
+use crate::layer::{Contents, WholeError};
+use crate::tree::{FileTree, TreePath};
+
+/// Why a package database cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PkgDbError {
+    /// A file of the database could not be read.
+    #[error(transparent)]
+    Read(#[from] WholeError),
+    /// The database is in a format that rpm has left behind.
+    #[error("{path} is an rpm database of the kind {kind}, which is not read")]
+    Legacy {
+        /// The database file.
+        path: TreePath,
+        /// Its kind.
+        kind: DbKind,
+    },
+    /// This build has no reader for the kind.
+    #[error("{path} needs the feature rpm, which this build lacks")]
+    NoReader {
+        /// The database file.
+        path: TreePath,
+    },
+    /// There are two live databases of one kind, so no answer would be right.
+    #[error("there are two package databases, {first} and {second}")]
+    Ambiguous {
+        /// The one found first.
+        first: TreePath,
+        /// The other.
+        second: TreePath,
+    },
+    /// The bytes are not what the format says.
+    #[error("{path} is damaged: {what}")]
+    Damaged {
+        /// The database file.
+        path: TreePath,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// `SQLite` refuses the database.
+    #[cfg(feature = "rpm")]
+    #[error("{path} is no usable SQLite database")]
+    Sqlite {
+        /// The database file.
+        path: TreePath,
+        /// What `SQLite` said.
+        #[source]
+        source: rusqlite::Error,
+    },
+}
+
+/// The installed packages of a tree; `Ok(None)` when it has no package database.
+pub fn read(tree: &FileTree, contents: &dyn Contents) -> Result<Option<Packages>, PkgDbError> {
+    let Some(location) = detect(tree) else { return Ok(None) };
+    if let Some(second) = location.second {
+        return Err(PkgDbError::Ambiguous { first: location.path, second });
+    }
+    match location.kind {
+        DbKind::Dpkg => dpkg::read(tree, contents, &location).map(Some),
+        #[cfg(feature = "rpm")]
+        DbKind::RpmSqlite => rpm::read(tree, contents, &location).map(Some),
+        #[cfg(not(feature = "rpm"))]
+        DbKind::RpmSqlite => Err(PkgDbError::NoReader { path: location.path }),
+        kind @ (DbKind::RpmNdb | DbKind::RpmBdb) => Err(PkgDbError::Legacy { path: location.path, kind }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

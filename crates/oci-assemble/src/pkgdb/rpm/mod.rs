@@ -1,0 +1,104 @@
+//! rpm's `SQLite` database: table `Packages`, one header blob a package.
+
+mod header;
+mod sqlite;
+mod wal;
+
+pub use header::{Header, HeaderError};
+
+use super::{DbKind, DbLocation, Package, Packages, PkgDbError};
+use crate::layer::{Contents, whole};
+use crate::tree::{FileTree, TreePath};
+
+/// The largest database or log read. Real ones have 20 to 150 MB.
+const DATABASE_MAX: u64 = 1 << 30;
+
+/// Tags of a header (`rpmtag.h` of rpm).
+mod tag {
+    pub(super) const NAME: u32 = 1000;
+    pub(super) const VERSION: u32 = 1001;
+    pub(super) const RELEASE: u32 = 1002;
+    pub(super) const EPOCH: u32 = 1003;
+    pub(super) const INSTALL_TIME: u32 = 1008;
+    pub(super) const SIZE: u32 = 1009;
+    pub(super) const LICENSE: u32 = 1014;
+    pub(super) const ARCH: u32 = 1022;
+    pub(super) const FILE_STATES: u32 = 1029;
+    pub(super) const OLD_FILE_NAMES: u32 = 1027;
+    pub(super) const SOURCE: u32 = 1044;
+    pub(super) const DIR_INDEXES: u32 = 1116;
+    pub(super) const BASE_NAMES: u32 = 1117;
+    pub(super) const DIR_NAMES: u32 = 1118;
+    pub(super) const LONG_SIZE: u32 = 5009;
+}
+
+/// States of a file that is on the disk or should be: normal, and unknown to old databases. The others are replaced,
+/// not installed, on a network share, or of the wrong colour.
+const FILE_NORMAL: u64 = 0;
+
+/// The headers of the database at `path`, in the order of their numbers, the write-ahead log applied.
+pub fn headers(tree: &FileTree, contents: &dyn Contents, path: &TreePath) -> Result<Vec<Header>, PkgDbError> {
+    let mut bytes = whole(tree, contents, path, DATABASE_MAX)?;
+    let log = TreePath::new([path.as_bytes(), b"-wal"].concat()).ok();
+    if let Some(log) = log.filter(|log| tree.content(log).is_some_and(|content| content.size() > 0)) {
+        let frames = whole(tree, contents, &log, DATABASE_MAX)?;
+        bytes = wal::applied(bytes, &frames).map_err(|what| PkgDbError::Damaged { path: log, what })?;
+    }
+    let blobs = sqlite::blobs(&path.clone(), bytes)?;
+    let parse = |blob: Vec<u8>| {
+        Header::parse(blob).map_err(|error| PkgDbError::Damaged { path: path.clone(), what: error.what })
+    };
+    blobs.into_iter().map(parse).collect()
+}
+
+pub(super) fn read(tree: &FileTree, contents: &dyn Contents, at: &DbLocation) -> Result<Packages, PkgDbError> {
+    let mut found = Vec::new();
+    for header in headers(tree, contents, &at.path)? {
+        let package = package(&header).ok_or(PkgDbError::Damaged {
+            path: at.path.clone(),
+            what: "a package lacks its name, version or release",
+        })?;
+        let paths = paths(&header).ok_or(PkgDbError::Damaged {
+            path: at.path.clone(),
+            what: "a package has file names without directories",
+        })?;
+        found.push((package, paths));
+    }
+    Ok(Packages::new(DbKind::RpmSqlite, at.path.clone(), tree, found))
+}
+
+fn package(header: &Header) -> Option<Package> {
+    let number = |tag| header.numbers(tag).first().copied();
+    Some(Package {
+        name: header.text(tag::NAME)?,
+        epoch: number(tag::EPOCH),
+        version: header.text(tag::VERSION)?,
+        release: Some(header.text(tag::RELEASE)?),
+        arch: header.text(tag::ARCH),
+        source: header.text(tag::SOURCE).filter(|source| !source.is_empty()),
+        license: header.text(tag::LICENSE),
+        size: number(tag::LONG_SIZE).or_else(|| number(tag::SIZE)),
+        installed: number(tag::INSTALL_TIME).and_then(|time| i64::try_from(time).ok()),
+    })
+}
+
+/// The files of a package that are on the disk; `None` when the three lists of a header do not fit together.
+fn paths(header: &Header) -> Option<Vec<Vec<u8>>> {
+    let names = header.texts(tag::BASE_NAMES);
+    let states = header.numbers(tag::FILE_STATES);
+    let present = |index: usize| states.get(index).is_none_or(|state| *state == FILE_NORMAL);
+    if names.is_empty() {
+        let names = header.texts(tag::OLD_FILE_NAMES).into_iter().enumerate();
+        return Some(names.filter(|(index, _)| present(*index)).map(|(_, name)| name.to_vec()).collect());
+    }
+    let folders = header.texts(tag::DIR_NAMES);
+    let indexes = header.numbers(tag::DIR_INDEXES);
+    let mut paths = Vec::with_capacity(names.len());
+    for (index, name) in names.into_iter().enumerate() {
+        let folder = folders.get(usize::try_from(*indexes.get(index)?).ok()?)?;
+        if present(index) {
+            paths.push([*folder, name].concat());
+        }
+    }
+    Some(paths)
+}

@@ -1,0 +1,334 @@
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::*;
+use crate::testing::memory::{Memory, add, add_file};
+use crate::tree::Inode;
+
+fn path(text: &str) -> TreePath {
+    TreePath::new(text).unwrap()
+}
+
+fn names(tree: &FileTree) -> Vec<String> {
+    read(tree, &Memory::default()).unwrap().unwrap().packages().iter().map(ToString::to_string).collect()
+}
+
+const STATUS: &str = "\
+Package: dash
+Status: install ok installed
+Installed-Size: 10
+Architecture: amd64
+Version: 1:0.5-12
+Description: shell
+ Version: 9 of a continuation line counts for nothing
+
+Package: gone
+Status: deinstall ok config-files
+Version: 1
+
+Package: native
+Status: install ok installed
+Source: origin (0.9)
+Architecture: all
+Version: 1.0
+";
+
+#[test]
+fn reads_dpkg_and_leads_its_paths_through_symlinks() {
+    let mut tree = FileTree::new();
+    add(&mut tree, "bin", Inode::symlink("usr/bin", 0));
+    add_file(&mut tree, "usr/bin/dash", 0o755, "");
+    add_file(&mut tree, "usr/lib/dpkg/status", 0o644, STATUS);
+    add_file(&mut tree, "usr/lib/dpkg/info/dash:amd64.list", 0o644, "/.\n/bin\n/bin/dash\n/bin/sh\n");
+    add_file(&mut tree, "usr/lib/dpkg/info/native.list", 0o644, "/bin/sh\n");
+    add_file(&mut tree, "usr/lib/dpkg/diversions", 0o644, "/bin/sh\n/bin/sh.distrib\ndash\n");
+    let packages = read(&tree, &Memory::default()).unwrap().unwrap();
+    assert_eq!(
+        packages.packages(),
+        [
+            Package {
+                name: "dash".into(),
+                epoch: Some(1),
+                version: "0.5".into(),
+                release: Some("12".into()),
+                arch: Some("amd64".into()),
+                source: Some("dash".into()),
+                license: None,
+                size: Some(10240),
+                installed: Some(0),
+            },
+            Package {
+                name: "native".into(),
+                epoch: None,
+                version: "1.0".into(),
+                release: None,
+                arch: Some("all".into()),
+                source: Some("origin".into()),
+                license: None,
+                size: None,
+                installed: Some(0),
+            },
+        ]
+    );
+    let owner = |at: &str| packages.owner(&path(at)).map(|package| package.name.clone());
+    assert_eq!(owner("usr/bin/dash").as_deref(), Some("dash"));
+    assert_eq!(owner("usr/bin/sh").as_deref(), Some("dash"));
+    assert_eq!(owner("usr/bin/sh.distrib").as_deref(), Some("native"), "a diverted file moves");
+    assert_eq!(owner("bin").as_deref(), Some("dash"));
+    assert_eq!(owner("bin/dash"), None, "nothing stands below a symlink");
+    let location = detect(&tree).unwrap();
+    assert_eq!(
+        files(&tree, &location).iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            "/usr/lib/dpkg/diversions",
+            "/usr/lib/dpkg/info/dash:amd64.list",
+            "/usr/lib/dpkg/info/native.list",
+            "/usr/lib/dpkg/status"
+        ]
+    );
+}
+
+#[test]
+fn reads_distroless_images() {
+    let mut tree = FileTree::new();
+    let folder = "var/lib/dpkg/status.d";
+    add_file(&mut tree, &format!("{folder}/libc6"), 0o644, "Package: libc6\nVersion: 2.41-1\nArchitecture: amd64\n");
+    let sum = "0123456789abcdef0123456789abcdef  usr/lib/libc.so.6\n";
+    add_file(&mut tree, &format!("{folder}/libc6.md5sums"), 0o644, sum);
+    assert_eq!(names(&tree), ["libc6-2.41-1.amd64"]);
+    let packages = read(&tree, &Memory::default()).unwrap().unwrap();
+    assert_eq!(packages.owner(&path("usr/lib/libc.so.6")).unwrap().name, "libc6");
+}
+
+#[test]
+fn finds_the_live_database_and_names_the_others() {
+    let mut tree = FileTree::new();
+    assert_eq!(detect(&tree), None);
+    add_file(&mut tree, "usr/share/rpm/Packages", 0o644, "x");
+    let error = read(&tree, &Memory::default()).unwrap_err();
+    assert_eq!(error.to_string(), "/usr/share/rpm/Packages is an rpm database of the kind rpm bdb, which is not read");
+    add_file(&mut tree, "var/lib/dpkg/status", 0o644, STATUS);
+    add_file(&mut tree, "var/lib/rpm/rpmdb.sqlite", 0o644, "");
+    assert_eq!(detect(&tree).unwrap().kind, DbKind::RpmBdb, "an empty database counts for nothing");
+    add_file(&mut tree, "etc/debian_version", 0o644, "13\n");
+    assert_eq!(detect(&tree).unwrap().kind, DbKind::Dpkg);
+
+    let mut tree = FileTree::new();
+    add_file(&mut tree, "usr/share/rpm/rpmdb.sqlite", 0o644, "x");
+    add(&mut tree, "usr/lib/sysimage/rpm", Inode::symlink("../../share/rpm", 0));
+    assert_eq!(detect(&tree).unwrap().second, None, "a link to it is no second database");
+    add_file(&mut tree, "var/lib/rpm/rpmdb.sqlite", 0o644, "y");
+    let error = read(&tree, &Memory::default()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "there are two package databases, /usr/share/rpm/rpmdb.sqlite and /var/lib/rpm/rpmdb.sqlite"
+    );
+}
+
+/// Adds the files of a directory of this machine, without what is below its directories.
+fn add_directory(tree: &mut FileTree, from: &Path, to: &str) {
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        if entry.file_type().unwrap().is_file() {
+            let name = entry.file_name().into_string().unwrap();
+            add_file(tree, &format!("{to}/{name}"), 0o644, fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
+fn stdout(command: &mut Command) -> Option<String> {
+    let output = command.output().ok()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn agrees_with_dpkg_of_this_machine() {
+    let format = "${db:Status-Status} ${Package} ${Version} ${Architecture} ${source:Package}\n";
+    let Some(expected) = stdout(Command::new("dpkg-query").args(["-W", "-f", format])) else {
+        return; // no Debian machine
+    };
+    let mut tree = FileTree::new();
+    for link in ["bin", "sbin", "lib", "lib64"] {
+        add(&mut tree, link, Inode::symlink(format!("usr/{link}"), 0));
+        add(&mut tree, &format!("usr/{link}/x"), Inode::symlink("x", 0));
+    }
+    add_directory(&mut tree, Path::new("/var/lib/dpkg"), "var/lib/dpkg");
+    add_directory(&mut tree, Path::new("/var/lib/dpkg/info"), "var/lib/dpkg/info");
+    let packages = read(&tree, &Memory::default()).unwrap().unwrap();
+    let mut ours: Vec<String> = packages
+        .packages()
+        .iter()
+        .map(|package| {
+            let (arch, source) = (package.arch.clone().unwrap(), package.source.clone().unwrap());
+            format!("{} {} {arch} {source}", package.name, package.evr())
+        })
+        .collect();
+    let mut expected: Vec<&str> = expected.lines().filter_map(|line| line.strip_prefix("installed ")).collect();
+    ours.sort();
+    expected.sort_unstable();
+    assert!(expected.len() > 10);
+    assert_eq!(ours, expected);
+    assert_eq!(packages.owner(&path("usr/bin/ls")).unwrap().name, "coreutils");
+}
+
+#[cfg(feature = "rpm")]
+mod rpm_database {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    const QUERY: &str =
+        "%{NAME} %{EPOCH} %{VERSION} %{RELEASE} %{ARCH} %{SOURCERPM} %{LICENSE} %{SIZE} %{INSTALLTIME}\n";
+
+    fn spec(name: &str, epoch: &str, files: &[&str]) -> String {
+        let mut text = format!(
+            "Name: {name}\nVersion: 1.2~rc1\nRelease: 3.el10\n{epoch}Summary: s\nLicense: MIT AND Apache-2.0\n\
+             BuildArch: noarch\n%description\nd\n%install\n"
+        );
+        for file in files {
+            let _ = writeln!(text, "mkdir -p %{{buildroot}}$(dirname {file}); echo {name} > %{{buildroot}}{file}");
+        }
+        let _ = writeln!(text, "%files\n{}\n%ghost /var/ghost-{name}", files.join("\n"));
+        text.replace("%files", &format!("mkdir -p %{{buildroot}}/var; touch %{{buildroot}}/var/ghost-{name}\n%files"))
+    }
+
+    /// Builds two packages and installs them into a new root; `None` where rpm is not installed.
+    fn installed(root: &Path) -> Option<String> {
+        stdout(Command::new("rpmbuild").arg("--version"))?;
+        let names = ["one", "two"];
+        let lists: [&[&str]; 2] = [&["/sbin/shared-dir/f-one"], &["/sbin/shared-dir/f-two", "/usr/share/plain"]];
+        for ((name, epoch), files) in names.iter().zip(["", "Epoch: 7\n"]).zip(lists) {
+            let file = root.join(format!("{name}.spec"));
+            fs::write(&file, spec(name, epoch, files)).unwrap();
+            stdout(
+                Command::new("rpmbuild")
+                    .args(["-bb", "--quiet", "--define"])
+                    .arg(format!("_topdir {}", root.join("top").display()))
+                    .args(["--define", "_build_id_links none", "--define", "__os_install_post %{nil}"])
+                    .arg(&file),
+            )?;
+        }
+        let system = root.join("system");
+        let rpms = names.map(|name| root.join(format!("top/RPMS/noarch/{name}-1.2~rc1-3.el10.noarch.rpm")));
+        let database = ["--define", "_dbpath /usr/lib/sysimage/rpm", "--root"];
+        fs::create_dir_all(&system).unwrap();
+        stdout(Command::new("rpm").args(database).arg(&system).args(["-i", "--nodeps"]).args(rpms))?;
+        stdout(Command::new("rpm").args(database).arg(&system).args(["-qa", "--qf", QUERY]))
+    }
+
+    fn line(package: &Package) -> String {
+        let epoch = package.epoch.map_or("(none)".into(), |epoch| epoch.to_string());
+        let text = |value: &Option<String>| value.clone().unwrap_or("(none)".into());
+        format!(
+            "{} {epoch} {} {} {} {} {} {} {}",
+            package.name,
+            package.version,
+            text(&package.release),
+            text(&package.arch),
+            text(&package.source),
+            text(&package.license),
+            package.size.unwrap(),
+            package.installed.unwrap()
+        )
+    }
+
+    #[test]
+    fn agrees_with_rpm() {
+        let root = tempfile::tempdir().unwrap();
+        let Some(expected) = installed(root.path()) else { return };
+        let mut tree = FileTree::new();
+        add(&mut tree, "sbin", Inode::symlink("usr/sbin", 0));
+        add_file(&mut tree, "usr/sbin/shared-dir/f-one", 0o644, "");
+        add_directory(&mut tree, &root.path().join("system/usr/lib/sysimage/rpm"), "usr/lib/sysimage/rpm");
+        let packages = read(&tree, &Memory::default()).unwrap().unwrap();
+        let ours: Vec<String> = packages.packages().iter().map(line).collect();
+        let mut expected: Vec<&str> = expected.lines().collect();
+        expected.sort_unstable();
+        assert_eq!(expected.len(), 2);
+        assert_eq!(ours, expected);
+        let owned: Vec<String> = packages.owned().map(|(at, package)| format!("{at} {}", package.name)).collect();
+        assert_eq!(
+            owned,
+            [
+                "/usr/sbin/shared-dir/f-one one",
+                "/usr/sbin/shared-dir/f-two two",
+                "/usr/share/plain two",
+                "/var/ghost-one one",
+                "/var/ghost-two two"
+            ]
+        );
+    }
+
+    /// A database whose last package is only in the write-ahead log, as a crash or an open connection leaves it.
+    #[test]
+    fn applies_the_write_ahead_log() {
+        let root = tempfile::tempdir().unwrap();
+        let Some(_) = installed(root.path()) else { return };
+        let from = root.path().join("system/usr/lib/sysimage/rpm");
+        let file = from.join("rpmdb.sqlite");
+        let database = rusqlite::Connection::open(&file).unwrap();
+        database.pragma_update(None, "journal_mode", "WAL").unwrap();
+        database.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+        let name_at = |blob: &[u8]| blob.windows(5).position(|window| window == b"\0one\0" || window == b"Cone\0");
+        let blob: Vec<u8> = (1..=2)
+            .map(|number| {
+                let sql = "SELECT blob FROM Packages WHERE hnum = ?1";
+                database.query_row(sql, [number], |row| row.get::<_, Vec<u8>>(0)).unwrap()
+            })
+            .find(|blob| name_at(blob).is_some())
+            .unwrap();
+        let at = name_at(&blob).unwrap() + 1;
+        let mut third = blob;
+        third[at..at + 3].copy_from_slice(b"six");
+        database.execute("INSERT INTO Packages (blob) VALUES (?1)", [third]).unwrap();
+        let mut tree = FileTree::new();
+        add_directory(&mut tree, &from, "usr/share/rpm");
+        assert!(tree.content(&path("usr/share/rpm/rpmdb.sqlite-wal")).unwrap().size() > 0);
+        let listed = ["one-1.2~rc1-3.el10.noarch", "six-1.2~rc1-3.el10.noarch", "two-7:1.2~rc1-3.el10.noarch"];
+        assert_eq!(names(&tree), listed);
+        // A frame with one wrong byte was not written to the end: the log stops before it.
+        let mut log = fs::read(from.join("rpmdb.sqlite-wal")).unwrap();
+        log[100] ^= 1;
+        add_file(&mut tree, "usr/share/rpm/rpmdb.sqlite-wal", 0o644, log);
+        assert_eq!(names(&tree), [listed[0], listed[2]]);
+        add_file(&mut tree, "usr/share/rpm/rpmdb.sqlite-wal", 0o644, "noise that is no log");
+        let error = read(&tree, &Memory::default()).unwrap_err();
+        assert_eq!(error.to_string(), "/usr/share/rpm/rpmdb.sqlite-wal is damaged: the write-ahead log has no magic");
+    }
+
+    #[test]
+    fn refuses_what_is_no_database_of_rpm() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("x.sqlite");
+        for (schema, message) in [
+            ("CREATE TABLE Other (x)", "is damaged: it has no proper table of packages"),
+            (
+                "CREATE VIEW Packages AS SELECT 1 AS hnum, x'00' AS blob",
+                "is damaged: it has no proper table of packages",
+            ),
+            (
+                "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob AS (zeroblob(1000000000)))",
+                "is damaged: it has no proper table of packages",
+            ),
+            (
+                "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB); INSERT INTO Packages VALUES (1, x'0011')",
+                "is damaged: it is too short",
+            ),
+        ] {
+            let _ = fs::remove_file(&file);
+            let database = rusqlite::Connection::open(&file).unwrap();
+            database.execute_batch(schema).unwrap();
+            drop(database);
+            let mut tree = FileTree::new();
+            add_file(&mut tree, "usr/share/rpm/rpmdb.sqlite", 0o644, fs::read(&file).unwrap());
+            let error = read(&tree, &Memory::default()).unwrap_err();
+            assert_eq!(error.to_string(), format!("/usr/share/rpm/rpmdb.sqlite {message}"));
+        }
+        let mut tree = FileTree::new();
+        add_file(&mut tree, "usr/share/rpm/rpmdb.sqlite", 0o644, "not a database, but long enough");
+        let error = read(&tree, &Memory::default()).unwrap_err();
+        assert_eq!(error.to_string(), "/usr/share/rpm/rpmdb.sqlite is no usable SQLite database");
+    }
+}
