@@ -41,6 +41,11 @@ pub trait Contents: Sync {
     /// Opens one file's bytes. Costs a file open, or the inflation of a layer up to the file.
     fn open<'a>(&'a self, content: &'a Content) -> io::Result<Box<dyn Read + 'a>>;
 
+    /// Whether [`Contents::open`] would find it. Cheap.
+    fn has(&self, _content: &Content) -> bool {
+        true
+    }
+
     /// Gives each wanted file's bytes to `each`, in an order that suits the source. Costs at most one pass over each
     /// layer that holds one of them.
     fn visit(
@@ -52,5 +57,47 @@ pub trait Contents: Sync {
             each(content, &mut self.open(content)?)?;
         }
         Ok(())
+    }
+}
+
+/// Several sources of contents, asked in order.
+#[derive(Default)]
+pub struct Sources<'a>(Vec<&'a dyn Contents>);
+
+impl std::fmt::Debug for Sources<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Sources").field(&self.0.len()).finish()
+    }
+}
+
+impl<'a> Sources<'a> {
+    /// The sources, in the order in which they are asked.
+    pub fn new(sources: Vec<&'a dyn Contents>) -> Self {
+        Self(sources)
+    }
+}
+
+impl Contents for Sources<'_> {
+    fn open<'a>(&'a self, content: &'a Content) -> io::Result<Box<dyn Read + 'a>> {
+        let source = self.0.iter().find(|source| source.has(content));
+        source.ok_or(io::ErrorKind::NotFound)?.open(content)
+    }
+
+    fn has(&self, content: &Content) -> bool {
+        self.0.iter().any(|source| source.has(content))
+    }
+
+    fn visit(
+        &self,
+        wanted: &BTreeSet<Content>,
+        each: &mut dyn FnMut(&Content, &mut dyn Read) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut left = wanted.clone();
+        for source in &self.0 {
+            let (mine, others) = left.into_iter().partition(|content| source.has(content));
+            source.visit(&mine, each)?;
+            left = others;
+        }
+        if left.is_empty() { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 }

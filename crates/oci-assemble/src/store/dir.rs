@@ -179,6 +179,10 @@ impl HostContents {
 }
 
 impl Contents for HostContents {
+    fn has(&self, content: &Content) -> bool {
+        !matches!(content, Content::Stored { .. })
+    }
+
     fn open<'a>(&'a self, content: &'a Content) -> io::Result<Box<dyn Read + 'a>> {
         match content {
             Content::Bytes(bytes) => Ok(Box::new(&bytes[..])),

@@ -1,0 +1,142 @@
+//! From groups of stages to drafts of layers, and from drafts to sealed layers.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+use super::step::{Group, StageError, View};
+use crate::image::{Descriptor, Epoch, History, Layer, MediaType};
+use crate::layer::{Contents, DraftError, LayerDraft, SealOptions, Sealed, Sources, WriteError, seal};
+use crate::tree::{FileTree, MergeError, TreeDelta, TreePath};
+
+/// Why an image cannot be assembled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AssembleError {
+    /// A stage failed.
+    #[error("cannot produce the content of layer {layer:?}")]
+    Stage {
+        /// The layer.
+        layer: String,
+        /// The stage.
+        #[source]
+        source: StageError,
+    },
+    /// The stages of a layer do not fit together or on the base.
+    #[error("the content of layer {layer:?} does not fit on the image")]
+    Merge {
+        /// The layer.
+        layer: String,
+        /// Why.
+        #[source]
+        source: MergeError,
+    },
+    /// The content breaks a rule of layers.
+    #[error("the content breaks a rule of bootable images")]
+    Draft(#[source] DraftError),
+    /// A layer could not be written.
+    #[error("cannot write layer {layer:?}")]
+    Write {
+        /// The layer.
+        layer: String,
+        /// Why.
+        #[source]
+        source: WriteError,
+    },
+    /// The store did not take a blob.
+    #[error("cannot store layer {layer:?}")]
+    Store {
+        /// The layer.
+        layer: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Layers described, and the image they make.
+pub struct Drafted {
+    /// The drafts, lowest first.
+    pub drafts: Vec<LayerDraft>,
+    /// Base and drafts, merged.
+    pub tree: FileTree,
+    /// Paths that the drafts bring: no parents, no removals.
+    pub added: BTreeSet<TreePath>,
+    /// Contents that stages brought with them.
+    pub contents: Vec<Box<dyn Contents + Send>>,
+    /// What stages had to say, a line each.
+    pub notes: Vec<String>,
+}
+
+impl std::fmt::Debug for Drafted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Drafted").field("drafts", &self.drafts).field("notes", &self.notes).finish_non_exhaustive()
+    }
+}
+
+/// Runs the stages group by group. A group that changes nothing makes no layer.
+pub fn draft(
+    groups: &[Group],
+    base: FileTree,
+    contents: &[&dyn Contents],
+    epoch: Epoch,
+    architecture: &str,
+) -> Result<Drafted, AssembleError> {
+    let mut all =
+        Drafted { drafts: Vec::new(), tree: base, added: BTreeSet::new(), contents: Vec::new(), notes: Vec::new() };
+    for group in groups {
+        let layer = || group.name.clone();
+        let merge = |source| AssembleError::Merge { layer: layer(), source };
+        let mut delta = TreeDelta::new();
+        for stage in &group.stages {
+            let tree;
+            let so_far = if delta.is_empty() {
+                &all.tree
+            } else {
+                tree = all.tree.clone().apply(&delta).map_err(merge)?;
+                &tree
+            };
+            let mut sources: Vec<&dyn Contents> = contents.to_vec();
+            sources.extend(all.contents.iter().map(|contents| &**contents as &dyn Contents));
+            let sources = Sources::new(sources);
+            let view = View { tree: so_far, contents: &sources, epoch, architecture };
+            let produced = stage.produce(view).map_err(|source| AssembleError::Stage { layer: layer(), source })?;
+            delta = delta.then(&produced.delta);
+            all.contents.extend(produced.contents);
+            all.notes.extend(produced.notes.into_iter().map(|note| format!("{}: {note}", stage.name())));
+        }
+        if delta.is_empty() {
+            continue;
+        }
+        let draft = LayerDraft::new(&group.name, &delta, &all.tree, epoch.seconds()).map_err(AssembleError::Draft)?;
+        let new = draft.delta().entries().iter().filter(|(path, inode)| all.tree.get(path) != Some(*inode));
+        all.added.extend(new.map(|(path, _)| path.clone()));
+        all.tree = all.tree.apply(draft.delta()).map_err(merge)?;
+        all.drafts.push(draft);
+    }
+    Ok(all)
+}
+
+/// Takes the bytes of one blob.
+pub trait BlobSink: Write + Send {
+    /// Keeps what was written under its digest.
+    fn publish(self: Box<Self>, sealed: &Sealed) -> io::Result<()>;
+}
+
+/// Seals one draft into `sink`. The history entry is dated by the draft's epoch and names the layer.
+pub fn seal_layer(
+    draft: &LayerDraft,
+    contents: &dyn Contents,
+    sink: Box<dyn BlobSink + '_>,
+    options: SealOptions,
+) -> Result<Layer, AssembleError> {
+    let layer = || draft.name().to_owned();
+    let (sealed, sink) = seal(draft, contents, sink, options)
+        .map_err(|source| AssembleError::Write { layer: layer(), source })?;
+    sink.publish(&sealed).map_err(|source| AssembleError::Store { layer: layer(), source })?;
+    let media_type = MediaType::from(options.compression.media_type());
+    let mut descriptor = Descriptor::new(media_type, sealed.digest, sealed.size);
+    descriptor.annotations = draft.annotations().clone();
+    let created = Epoch::new(draft.epoch()).map(|epoch| epoch.to_string()).ok();
+    let history = History::new(created, &format!("assemble: {}", draft.name()));
+    Ok(Layer { descriptor, diff_id: sealed.diff_id, uncompressed_size: Some(sealed.uncompressed), history })
+}

@@ -1,0 +1,96 @@
+//! Stages of kind `files`: a directory or a tar file of this machine, as it is.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use cap_std::fs::Dir;
+
+use super::step::{Pinned, Produced, Stage, StageError, View};
+use crate::image::Hasher;
+use crate::store::dir::{DirError, HostContents, file, scan, scan_tar};
+use crate::tree::{Content, HostFile, Inode, Kind, TreeDelta, TreePath};
+
+/// A directory or tar file below the recipe's root.
+#[derive(Debug)]
+pub struct FilesStage {
+    name: String,
+    root: Dir,
+    source: PathBuf,
+    into: TreePath,
+}
+
+impl FilesStage {
+    /// The stage `name`, which puts `source` (relative to `root`) at `into`.
+    pub fn new(name: &str, root: Dir, source: PathBuf, into: TreePath) -> Self {
+        Self { name: name.to_owned(), root, source, into }
+    }
+
+    fn is_directory(&self) -> Result<bool, DirError> {
+        let metadata = self.root.metadata(&self.source);
+        let metadata = metadata.map_err(|source| DirError::Read { path: self.source.clone(), source })?;
+        Ok(metadata.is_dir())
+    }
+}
+
+impl Stage for FilesStage {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "files"
+    }
+
+    fn resolve(&self) -> Result<Pinned, StageError> {
+        let failed = |error: DirError| self.failed(error);
+        if self.is_directory().map_err(failed)? {
+            return Ok(pin(&scan(&self.root, &self.source, &self.into, 0).map_err(failed)?));
+        }
+        let whole = file(&self.root, &self.source).map_err(failed)?;
+        let mut delta = TreeDelta::new();
+        delta.insert(self.into.clone(), Inode::file(crate::tree::Meta::default(), Content::OnDisk(whole)));
+        Ok(pin(&delta))
+    }
+
+    fn produce(&self, view: View<'_>) -> Result<Produced, StageError> {
+        let failed = |error: DirError| self.failed(error);
+        let epoch = view.epoch.seconds();
+        let delta = if self.is_directory().map_err(failed)? {
+            scan(&self.root, &self.source, &self.into, epoch)
+        } else {
+            scan_tar(&self.root, &self.source, &self.into, epoch)
+        };
+        let delta = delta.map_err(failed)?;
+        let root = self.root.try_clone();
+        let root = root.map_err(|source| failed(DirError::Read { path: self.source.clone(), source }))?;
+        Ok(Produced { delta, contents: Some(Box::new(HostContents::new(root))), notes: Vec::new() })
+    }
+}
+
+/// Pins files of this machine by their state, without reading them.
+pub fn pin(delta: &TreeDelta) -> Pinned {
+    let mut hasher = Hasher::default();
+    let (mut files, mut bytes, mut youngest) = (0_u64, 0_u64, 0);
+    let mut add = |text: &[u8]| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text);
+    };
+    for (path, inode) in delta.entries() {
+        add(path.as_bytes());
+        add(format!("{} {:?}", inode.kind.name(), inode.meta).as_bytes());
+        match &inode.kind {
+            Kind::File(Content::OnDisk(HostFile { path, offset, size, stamp })) => {
+                add(path.as_os_str().as_encoded_bytes());
+                add(format!("{offset} {size} {stamp:?}").as_bytes());
+                youngest = youngest.max(stamp.mtime).max(stamp.ctime);
+                (files, bytes) = (files + 1, bytes + size);
+            }
+            Kind::File(content) => add(content.digest().map(|digest| digest.to_string()).unwrap_or_default().as_bytes()),
+            Kind::Symlink(target) => add(target),
+            Kind::Hardlink(target) => add(target.as_bytes()),
+            _ => {}
+        }
+    }
+    let inputs = BTreeMap::from([("bytes".into(), bytes.to_string()), ("files".into(), files.to_string())]);
+    Pinned { inputs, stamp: hasher.finish(), youngest }
+}
