@@ -2,4 +2,5 @@
 
 pub mod elf;
 pub mod memory;
+pub mod image;
 pub mod tree;
