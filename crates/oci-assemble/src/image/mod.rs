@@ -9,6 +9,7 @@
 //! to get one more layer. So they are what embedders convert from and to, not what is computed with.
 
 pub mod json;
+pub mod name;
 pub mod ostree;
 
 mod append;
@@ -24,6 +25,7 @@ mod manifest;
 mod media_type;
 mod platform;
 mod rebase;
+mod reference;
 mod validate;
 
 pub use append::{AppendError, Image, ImageError};
@@ -39,6 +41,10 @@ pub use media_type::{Distribution, Encoding, MediaType};
 pub use ostree::LayerRole;
 pub use platform::{Platform, PlatformError};
 pub use rebase::RebaseError;
+pub use reference::{
+    ImageReference, LayoutReference, PinnedReference, ReferenceError, ReferenceFault, RegistryReference, StorageImage,
+    StorageReference,
+};
 pub use validate::{ImageWarning, MANY_LAYERS, Mismatch, Observed, compare};
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::testing::image::{
 };
 
 mod documents;
+mod references;
 
 /// One change of an image.
 #[derive(Clone, Debug)]
