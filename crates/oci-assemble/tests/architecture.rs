@@ -80,9 +80,16 @@ fn the_table_has_no_cycle() {
     let table = table();
     let mut done: BTreeSet<String> = BTreeSet::new();
     while done.len() < table.len() {
-        let ready: Vec<String> =
-            table.iter().filter(|(name, needs)| !done.contains(*name) && needs.is_subset(&done)).map(|(name, _)| name.clone()).collect();
-        assert!(!ready.is_empty(), "a cycle among {:?}", table.keys().filter(|name| !done.contains(*name)).collect::<Vec<_>>());
+        let ready: Vec<String> = table
+            .iter()
+            .filter(|(name, needs)| !done.contains(*name) && needs.is_subset(&done))
+            .map(|(name, _)| name.clone())
+            .collect();
+        assert!(
+            !ready.is_empty(),
+            "a cycle among {:?}",
+            table.keys().filter(|name| !done.contains(*name)).collect::<Vec<_>>()
+        );
         done.extend(ready);
     }
 }

@@ -81,8 +81,20 @@ impl<'a> Libraries<'a> {
         self
     }
 
+    /// Tells what was read of a file elsewhere, so that it is not read again: its machine (`None` when it is no ELF
+    /// file), and what it needs when it is one to be inspected.
+    pub fn learn(&mut self, path: TreePath, identity: Option<Identity>, needed: Option<Needed>) {
+        if needed.is_some() {
+            self.read.borrow_mut().insert(path.clone(), needed);
+        }
+        self.identities.borrow_mut().insert(path, identity);
+    }
+
     /// What the dynamic section of the file at `path` says.
     pub fn needed(&self, path: &TreePath) -> Result<Needed, ElfError> {
+        if let Some(Some(known)) = self.read.borrow().get(path) {
+            return Ok(known.clone());
+        }
         Needed::parse(&whole(self.tree, self.contents, path, ELF_MAX)?)
     }
 

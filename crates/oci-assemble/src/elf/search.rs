@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::needed::{Class, Identity};
 use crate::layer::{Contents, WholeError, whole};
-use crate::tree::{FileTree, TreePath};
+use crate::tree::{FileTree, TreePath, glob};
 
 /// The configuration of ldconfig(8). Its cache is not consulted: it may be older than the tree.
 const CONFIGURATION: &str = "etc/ld.so.conf";
@@ -74,40 +74,12 @@ impl Search<'_> {
         let children = self.tree.children(&folder).map(|(path, _)| path);
         children
             .filter(|path| {
-                glob(name, path.name())
+                glob::matches(name, path.name())
                     && self.tree.lookup(path.as_bytes()).is_some_and(|(_, inode)| !inode.is_directory())
             })
             .cloned()
             .collect()
     }
-}
-
-/// Whether `name` fits `pattern` with `*` and `?`; a leading dot is only met by a dot, as in glob(7).
-fn glob(pattern: &[u8], name: &[u8]) -> bool {
-    if name.starts_with(b".") && !pattern.starts_with(b".") {
-        return false;
-    }
-    // The classic two-finger match: on a mismatch, let the last star take one byte more.
-    let (mut p, mut n, mut star) = (0, 0, None);
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(byte) if *byte == b'?' || *byte == name[n] => {
-                p += 1;
-                n += 1;
-            }
-            _ => {
-                let Some((at, taken)) = star else { return false };
-                star = Some((at, taken + 1));
-                p = at + 1;
-                n = taken + 1;
-            }
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
 /// The directories built into the dynamic linkers of the larger distributions for this machine.
@@ -128,25 +100,5 @@ pub(super) fn lib(identity: Identity) -> Vec<Vec<u8>> {
     match identity.class {
         Class::Elf64 => vec![b"lib64".to_vec(), multiarch, b"lib".to_vec()],
         Class::Elf32 => vec![multiarch, b"lib".to_vec(), b"lib32".to_vec()],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::glob;
-
-    #[test]
-    fn matches_as_a_shell_does() {
-        for (pattern, name, matched) in [
-            ("*.conf", "a.conf", true),
-            ("*.conf", ".conf", false),
-            ("*.conf", "a.conf.bak", false),
-            ("a*b*c", "aXbYbZc", true),
-            ("?", "", false),
-            ("x86?64.conf", "x86_64.conf", true),
-            ("", "", true),
-        ] {
-            assert_eq!(glob(pattern.as_bytes(), name.as_bytes()), matched, "{pattern} {name}");
-        }
     }
 }

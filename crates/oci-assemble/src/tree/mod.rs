@@ -4,6 +4,7 @@
 //! No code here touches a file: a file's bytes are named by a [`Content`].
 
 pub mod dump;
+pub mod glob;
 
 mod delta;
 mod inode;
