@@ -4,6 +4,7 @@ pub mod elf;
 pub mod image;
 pub mod layer;
 pub mod pkgdb;
+pub mod plan;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -37,7 +37,7 @@ fn sources(path: &Path, found: &mut Vec<(String, String)>) {
             if name != "tests" {
                 sources(&path, found);
             }
-        } else if name.ends_with(".rs") && name != "tests.rs" {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs" {
             found.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
         }
     }

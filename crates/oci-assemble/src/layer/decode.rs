@@ -7,47 +7,19 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 
 use super::gate::Rule;
+use crate::image::Encoding;
 
 /// log2 of the largest zstd window: 128 MiB.
 const WINDOW_LOG_MAX: u32 = 27;
 /// Bytes read from a blob at once.
 const BUFFER: usize = 256 << 10;
 
-/// How a layer blob is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Encoding {
-    /// Plain tar.
-    Tar,
-    /// gzip.
-    Gzip,
-    /// zstd.
-    Zstd,
-}
-
-impl Encoding {
-    /// What a layer's media type says (image-spec media-types.md; Docker's types as well).
-    pub fn of_media_type(media_type: &str) -> Option<Self> {
-        Some(match media_type {
-            "application/vnd.oci.image.layer.v1.tar"
-            | "application/vnd.oci.image.layer.nondistributable.v1.tar"
-            | "application/vnd.docker.image.rootfs.diff.tar" => Self::Tar,
-            "application/vnd.oci.image.layer.v1.tar+gzip"
-            | "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
-            | "application/vnd.docker.image.rootfs.diff.tar.gzip"
-            | "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip" => Self::Gzip,
-            "application/vnd.oci.image.layer.v1.tar+zstd"
-            | "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"
-            | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Self::Zstd,
-            _ => return None,
-        })
-    }
-
-    fn of_magic(magic: &[u8]) -> Self {
-        match magic {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
-            _ => Self::Tar,
-        }
+/// The encoding that the first bytes of a blob show.
+fn of_magic(magic: &[u8]) -> Encoding {
+    match magic {
+        [0x1f, 0x8b, ..] => Encoding::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Encoding::Zstd,
+        _ => Encoding::Plain,
     }
 }
 
@@ -79,7 +51,7 @@ pub struct TarStream<R: Read> {
 }
 
 enum State<R: Read> {
-    Tar(Source<R>),
+    Plain(Source<R>),
     Gzip(flate2::bufread::GzDecoder<Source<R>>),
     Zstd(zstd::Decoder<'static, Source<R>>),
     /// Between two members; always left before a call returns, but for an error.
@@ -123,12 +95,12 @@ impl<R: Read> fmt::Debug for TarStream<R> {
 /// Opens `blob`, which must be encoded as said.
 pub fn decode<R: Read>(blob: R, encoding: Encoding) -> io::Result<TarStream<R>> {
     let mut source = Source { inner: BufReader::with_capacity(BUFFER, blob), taken: 0 };
-    let found = Encoding::of_magic(source.fill_buf()?);
+    let found = of_magic(source.fill_buf()?);
     if found != encoding {
         return Err(invalid(DecodeError::MediaType { expected: encoding, found }));
     }
     let state = match encoding {
-        Encoding::Tar => State::Tar(source),
+        Encoding::Plain => State::Plain(source),
         Encoding::Gzip => State::Gzip(flate2::bufread::GzDecoder::new(source)),
         Encoding::Zstd => State::Zstd(frame(source)?),
     };
@@ -160,15 +132,15 @@ impl<R: Read> TarStream<R> {
         let mut source = match std::mem::replace(&mut self.state, State::Moved) {
             State::Gzip(decoder) => decoder.into_inner(),
             State::Zstd(decoder) => decoder.finish(),
-            State::Tar(source) => source,
+            State::Plain(source) => source,
             State::Moved => return Ok(false),
         };
         let rest = source.fill_buf()?;
         if rest.is_empty() {
-            self.state = State::Tar(source);
+            self.state = State::Plain(source);
             return Ok(false);
         }
-        if Encoding::of_magic(rest) != self.encoding {
+        if of_magic(rest) != self.encoding {
             return Err(invalid(DecodeError::Trailing { at: source.taken }));
         }
         self.parts += 1;
@@ -187,7 +159,7 @@ impl<R: Read> Read for TarStream<R> {
         }
         loop {
             let read = match &mut self.state {
-                State::Tar(source) => return source.read(out),
+                State::Plain(source) => return source.read(out),
                 State::Gzip(decoder) => decoder.read(out)?,
                 State::Zstd(decoder) => decoder.read(out)?,
                 State::Moved => return Ok(0),

@@ -21,7 +21,7 @@ mod whole;
 mod write;
 
 pub use compress::{Compression, Encoder};
-pub use decode::{DecodeError, Encoding, decode};
+pub use decode::{DecodeError, TarStream, decode};
 pub use draft::{DraftError, LayerDraft};
 pub use gate::{Gate, Rule, Violation, Violations};
 pub use gzip::GzipEncoder;

@@ -62,7 +62,7 @@ proptest! {
             let (sealed, blob) = seal(&draft, &SingleBytes, Vec::new(), options(compression, 2)).unwrap();
             prop_assert_eq!(sealed.digest, Digest::of(&blob));
             prop_assert_eq!(sealed.size, blob.len() as u64);
-            let encoding = Encoding::of_media_type(compression.media_type()).unwrap();
+            let encoding = compression.media_type().encoding().unwrap();
             let mut stream = decode(&blob[..], encoding).unwrap();
             let index = index(&mut stream, IndexOptions::default()).unwrap();
             prop_assert_eq!(stream.broken(), None);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use super::step::{Group, StageError, View};
-use crate::image::{Descriptor, Epoch, History, Layer, MediaType};
+use crate::image::{Descriptor, Epoch, History, Layer};
 use crate::layer::{Contents, DraftError, LayerDraft, SealOptions, Sealed, Sources, WriteError, seal};
 use crate::tree::{FileTree, MergeError, TreeDelta, TreePath};
 
@@ -130,13 +130,12 @@ pub fn seal_layer(
     options: SealOptions,
 ) -> Result<Layer, AssembleError> {
     let layer = || draft.name().to_owned();
-    let (sealed, sink) = seal(draft, contents, sink, options)
-        .map_err(|source| AssembleError::Write { layer: layer(), source })?;
+    let (sealed, sink) =
+        seal(draft, contents, sink, options).map_err(|source| AssembleError::Write { layer: layer(), source })?;
     sink.publish(&sealed).map_err(|source| AssembleError::Store { layer: layer(), source })?;
-    let media_type = MediaType::from(options.compression.media_type());
-    let mut descriptor = Descriptor::new(media_type, sealed.digest, sealed.size);
+    let mut descriptor = Descriptor::new(options.compression.media_type(), sealed.digest, sealed.size);
     descriptor.annotations = draft.annotations().clone();
     let created = Epoch::new(draft.epoch()).map(|epoch| epoch.to_string()).ok();
-    let history = History::new(created, &format!("assemble: {}", draft.name()));
+    let history = History { created, ..History::of(format!("assemble: {}", draft.name())) };
     Ok(Layer { descriptor, diff_id: sealed.diff_id, uncompressed_size: Some(sealed.uncompressed), history })
 }

@@ -85,7 +85,10 @@ pub fn pin(delta: &TreeDelta) -> Pinned {
                 youngest = youngest.max(stamp.mtime).max(stamp.ctime);
                 (files, bytes) = (files + 1, bytes + size);
             }
-            Kind::File(content) => add(content.digest().map(|digest| digest.to_string()).unwrap_or_default().as_bytes()),
+            Kind::File(content) => {
+                let digest = content.digest().map(|digest| digest.to_string());
+                add(digest.unwrap_or_default().as_bytes());
+            }
             Kind::Symlink(target) => add(target),
             Kind::Hardlink(target) => add(target.as_bytes()),
             _ => {}

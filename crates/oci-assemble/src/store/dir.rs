@@ -205,7 +205,7 @@ impl Contents for HostContents {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 

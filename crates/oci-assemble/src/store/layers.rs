@@ -9,8 +9,8 @@ use std::num::NonZero;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::image::{Descriptor, Digest, Hasher};
-use crate::layer::{Contents, Encoding, Gate, IndexError, IndexOptions, LayerIndex, decode, index};
+use crate::image::{Descriptor, Digest, Encoding, Hasher, MediaType};
+use crate::layer::{Contents, Gate, IndexError, IndexOptions, LayerIndex, decode, index};
 use crate::tree::{Content, FileTree, MergeError};
 
 /// Opens blobs. Law: the bytes are those of the descriptor's digest and size, or reading them ends in an error.
@@ -58,10 +58,10 @@ pub struct LayerError {
 #[non_exhaustive]
 pub enum LayerFault {
     /// Its media type is no layer.
-    #[error("the media type {media_type:?} is not that of a layer")]
+    #[error("the media type {media_type} is not that of a layer")]
     MediaType {
         /// The media type.
-        media_type: String,
+        media_type: MediaType,
     },
     /// The blob cannot be opened.
     #[error("cannot open the blob")]
@@ -185,18 +185,19 @@ fn open_one(
     gate: Gate,
     read: &AtomicUsize,
 ) -> Result<(Encoding, LayerIndex), LayerFault> {
-    let media_type = descriptor.media_type.as_str();
-    let encoding = Encoding::of_media_type(media_type)
-        .ok_or_else(|| LayerFault::MediaType { media_type: media_type.to_owned() })?;
+    let encoding = descriptor.media_type.encoding();
+    let encoding = encoding.ok_or_else(|| LayerFault::MediaType { media_type: descriptor.media_type.clone() })?;
     // An index of a stream that was only recorded, not refused, must not pass for a sound one.
-    let sound = |index: &LayerIndex| gate == Gate::Record || !index.violations.iter().any(|(rule, ..)| rule.is_ambiguous());
-    if let Some(index) = cache.get(diff_id, &descriptor.digest).filter(|index| index.diff_id == *diff_id).filter(sound) {
+    let sound =
+        |index: &LayerIndex| gate == Gate::Record || !index.violations.iter().any(|(rule, ..)| rule.is_ambiguous());
+    if let Some(index) = cache.get(diff_id, &descriptor.digest).filter(|index| index.diff_id == *diff_id).filter(sound)
+    {
         return Ok((encoding, index));
     }
     read.fetch_add(1, Ordering::Relaxed);
     let blob = blobs.open_blob(descriptor).map_err(LayerFault::Open)?;
-    let mut stream = decode(blob, encoding)
-        .map_err(|source| LayerFault::Index(IndexError::Read { offset: 0, source }))?;
+    let mut stream =
+        decode(blob, encoding).map_err(|source| LayerFault::Index(IndexError::Read { offset: 0, source }))?;
     let mut found = index(&mut stream, IndexOptions { gate, ..IndexOptions::default() }).map_err(LayerFault::Index)?;
     if let Some(rule) = stream.broken() {
         found.violations.record(crate::layer::Violation { rule, offset: 0, path: Vec::new() });
@@ -316,3 +317,6 @@ impl<R: Read> Read for Verified<R> {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests;

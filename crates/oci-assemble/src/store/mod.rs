@@ -1,3 +1,4 @@
 //! Where bytes live.
 
 pub mod dir;
+pub mod layers;

@@ -1,6 +1,6 @@
 //! Seeded random values and image fixtures, for the tests of this crate and of its embedders.
 
 pub mod elf;
-pub mod memory;
 pub mod image;
+pub mod memory;
 pub mod tree;

@@ -1,6 +1,7 @@
 //! Crafted archives: each rule of the gate, with the rule's name and the offset of the entry.
 
 use super::*;
+use crate::image::Encoding;
 
 /// Builds tar streams block by block, so that every field can be wrong.
 #[derive(Clone)]
@@ -257,7 +258,7 @@ fn decodes_to_the_end_of_the_blob_or_says_why_not() {
         Err(format!("something follows the compressed stream at byte {at} of the blob"))
     );
     assert_eq!(all(&zstd(b"ab"), Encoding::Gzip), Err("the media type says Gzip, but the bytes are Zstd".into()));
-    assert_eq!(all(b"plain", Encoding::Zstd), Err("the media type says Zstd, but the bytes are Tar".into()));
+    assert_eq!(all(b"plain", Encoding::Zstd), Err("the media type says Zstd, but the bytes are Plain".into()));
     for (blob, encoding) in [(gzip(&[7; 9999]), Encoding::Gzip), (zstd(&[7; 9999]), Encoding::Zstd)] {
         assert!(all(&blob[..blob.len() - 3], encoding).is_err(), "truncated {encoding:?}");
     }

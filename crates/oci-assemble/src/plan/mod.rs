@@ -1,0 +1,5 @@
+//! Recipe → plan → image.
+
+pub mod assemble;
+pub mod files;
+pub mod step;

@@ -1,0 +1,140 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::layer::{Compression, LayerDraft, SealOptions, seal};
+use crate::tree::{TreeDelta, TreePath};
+
+/// Blobs in memory that count how often they were opened.
+#[derive(Default)]
+struct Memory {
+    blobs: BTreeMap<Digest, Vec<u8>>,
+    opened: Mutex<Vec<Digest>>,
+}
+
+impl OpenBlob for Memory {
+    fn open_blob(&self, descriptor: &Descriptor) -> io::Result<Box<dyn Read + Send + '_>> {
+        self.opened.lock().unwrap().push(descriptor.digest);
+        let blob = self.blobs.get(&descriptor.digest).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(&blob[..]))
+    }
+}
+
+#[derive(Default)]
+struct MemoryCache(Mutex<BTreeMap<(Digest, Digest), String>>);
+
+impl IndexCache for MemoryCache {
+    fn get(&self, diff_id: &Digest, blob: &Digest) -> Option<LayerIndex> {
+        LayerIndex::parse(self.0.lock().unwrap().get(&(*diff_id, *blob))?)
+    }
+
+    fn put(&self, blob: &Digest, index: &LayerIndex) {
+        self.0.lock().unwrap().insert((index.diff_id, *blob), index.render());
+    }
+}
+
+fn options() -> ReadOptions {
+    ReadOptions { gate: Gate::Refuse, threads: NonZero::new(3).unwrap() }
+}
+
+/// Layers with one file each, named and filled by `texts`.
+fn image(texts: &[(&str, &str)]) -> (Memory, Vec<(Descriptor, Digest)>) {
+    let mut memory = Memory::default();
+    let mut layers = Vec::new();
+    for (number, (path, text)) in texts.iter().enumerate() {
+        let mut delta = TreeDelta::new();
+        let meta = crate::tree::Meta::root_owned(0o644, 1);
+        delta.insert(TreePath::new(path).unwrap(), crate::tree::Inode::file(meta, Content::of(*text)));
+        let draft = LayerDraft::new("x", &delta, &FileTree::new(), 1).unwrap();
+        let compression = [Compression::DEFAULT, Compression::GZIP_DEFAULT, Compression::None][number % 3];
+        let threads = NonZero::new(1).unwrap();
+        let host = crate::layer::Sources::default();
+        let (sealed, blob) = seal(&draft, &host, Vec::new(), SealOptions { compression, threads }).unwrap();
+        layers.push((Descriptor::new(compression.media_type(), sealed.digest, sealed.size), sealed.diff_id));
+        memory.blobs.insert(sealed.digest, blob);
+    }
+    (memory, layers)
+}
+
+fn text(source: &ImageLayers<'_>, tree: &FileTree, path: &str) -> String {
+    let mut text = String::new();
+    source.open(tree.content(&TreePath::new(path).unwrap()).unwrap()).unwrap().read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn a_cached_image_reads_only_the_layers_it_needs_bytes_from() {
+    let (memory, layers) = image(&[("a", "one"), ("b", "two"), ("c", "three"), ("b", "four"), ("empty", "")]);
+    let cache = MemoryCache::default();
+    let first = ImageLayers::open(&memory, &layers, &cache, options()).unwrap();
+    assert_eq!(first.read(), 5);
+    memory.opened.lock().unwrap().clear();
+
+    let again = ImageLayers::open(&memory, &layers, &cache, options()).unwrap();
+    let tree = again.tree().unwrap();
+    assert_eq!((again.read(), memory.opened.lock().unwrap().len()), (0, 0));
+    assert_eq!(tree, first.tree().unwrap());
+    assert_eq!(text(&again, &tree, "b"), "four");
+    assert_eq!(text(&again, &tree, "empty"), "");
+    assert_eq!(*memory.opened.lock().unwrap(), [layers[3].0.digest]);
+
+    memory.opened.lock().unwrap().clear();
+    let wanted = tree.iter().filter_map(|(_, inode)| inode.content().cloned()).collect();
+    let mut seen = Vec::new();
+    again
+        .visit(&wanted, &mut |_, bytes| {
+            let mut text = String::new();
+            bytes.read_to_string(&mut text)?;
+            seen.push(text);
+            Ok(())
+        })
+        .unwrap();
+    seen.sort();
+    assert_eq!(seen, ["", "four", "one", "three"]);
+    assert_eq!(memory.opened.lock().unwrap().len(), 3, "one pass over each layer with wanted bytes");
+}
+
+#[test]
+fn names_the_layer_that_is_not_what_the_configuration_says() {
+    let (memory, mut layers) = image(&[("a", "one"), ("b", "two")]);
+    layers[1].1 = layers[0].1;
+    let error = ImageLayers::open(&memory, &layers, &NoCache, options()).unwrap_err();
+    assert_eq!((error.position, error.digest), (1, layers[1].0.digest));
+    assert!(matches!(error.fault, LayerFault::DiffId { expected, .. } if expected == layers[0].1), "{error:?}");
+
+    let (memory, mut layers) = image(&[("a", "one")]);
+    layers[0].0.media_type = MediaType::from("application/vnd.oci.image.layer.v1.tar+gzip");
+    let error = ImageLayers::open(&memory, &layers, &NoCache, options()).unwrap_err();
+    assert!(matches!(error.fault, LayerFault::Index(IndexError::Read { offset: 0, .. })), "{error:?}");
+
+    layers[0].0.media_type = MediaType::ImageConfig;
+    let error = ImageLayers::open(&memory, &layers, &NoCache, options()).unwrap_err();
+    assert!(matches!(error.fault, LayerFault::MediaType { .. }), "{error:?}");
+}
+
+#[test]
+fn a_blob_that_changed_behind_its_index_is_noticed() {
+    let (mut memory, layers) = image(&[("a", "zero"), ("b", "one"), ("c", "plain")]);
+    let cache = MemoryCache::default();
+    let tree = ImageLayers::open(&memory, &layers, &cache, options()).unwrap().tree().unwrap();
+    let blob = memory.blobs.get_mut(&layers[2].0.digest).unwrap();
+    let at = blob.windows(5).position(|window| window == b"plain").unwrap();
+    blob[at] = b'P';
+    let source = ImageLayers::open(&memory, &layers, &cache, options()).unwrap();
+    let content = tree.content(&TreePath::new("c").unwrap()).unwrap();
+    let error = source.open(content).unwrap().read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    let error = source.visit(&BTreeSet::from([content.clone()]), &mut |_, _| Ok(())).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData, "also when nobody reads to the end");
+}
+
+#[test]
+fn sha512_diff_ids_are_verified_too() {
+    let (memory, mut layers) = image(&[("a", "one")]);
+    let mut plain = Vec::new();
+    decode(&memory.blobs[&layers[0].0.digest][..], Encoding::Zstd).unwrap().read_to_end(&mut plain).unwrap();
+    let mut hasher = Digest::Sha512([0; 64]).hasher();
+    hasher.update(&plain);
+    layers[0].1 = hasher.finish();
+    assert_eq!(ImageLayers::open(&memory, &layers, &NoCache, options()).unwrap().tree().unwrap().len(), 1);
+    layers[0].1 = Digest::Sha512([7; 64]);
+    assert!(ImageLayers::open(&memory, &layers, &NoCache, options()).is_err());
+}
