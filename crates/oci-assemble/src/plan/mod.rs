@@ -2,4 +2,5 @@
 
 pub mod assemble;
 pub mod files;
+pub mod recipe;
 pub mod step;

@@ -1,0 +1,260 @@
+//! The tables of a recipe as values. `recipe.md` in the documentation says what each key means; here is what the
+//! program gets. Strings have been checked against the form that their comment names.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use super::content::{
+    Body, File, Group, Kargs, ModuleKey, Modules, Owner, Remove, Services, Symlink, Tmpfile, User,
+};
+use super::path::RecipePath;
+use super::platform::Platform;
+use crate::tree::TreePath;
+
+/// `[image]`: what the image is called.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Image {
+    /// Short name: lower case, digits and single separators.
+    pub name: String,
+    /// One line for people.
+    pub title: Option<String>,
+    /// A sentence.
+    pub description: Option<String>,
+    /// Version label; the base's when absent.
+    pub version: Option<String>,
+    /// Labels of the configuration.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the manifest.
+    pub annotations: BTreeMap<String, String>,
+    /// What to build for; the base's platform when empty.
+    pub platforms: Vec<Platform>,
+}
+
+/// `[base]`: the image that layers are added to.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Base {
+    /// Image reference with transport.
+    pub image: String,
+    /// Image reference of a copy.
+    pub mirror: Option<String>,
+    /// Who must have signed it.
+    pub verify: Option<Verify>,
+}
+
+/// Who must have signed an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Verify {
+    /// The owner of a key.
+    Key {
+        /// Public key, PEM.
+        key: RecipePath,
+    },
+    /// An identity in a certificate.
+    Identity {
+        /// E-mail address or URI.
+        identity: String,
+        /// `https://` URL of the issuer.
+        issuer: String,
+    },
+}
+
+/// `[kernel]`: the kernel that modules are built for.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kernel {
+    /// What the kernel follows.
+    pub pin: KernelPin,
+    /// `.repo` files.
+    pub repositories: Vec<RecipePath>,
+}
+
+/// What the kernel of an image follows.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum KernelPin {
+    /// The kernel of the base image.
+    #[default]
+    Base,
+    /// The newest that kernel-devel is there for.
+    Devel,
+    /// One release.
+    Exact(String),
+}
+
+impl From<String> for KernelPin {
+    fn from(text: String) -> Self {
+        match (text.as_str(), text.strip_prefix('=')) {
+            ("devel", _) => Self::Devel,
+            (_, Some(release)) => Self::Exact(release.to_owned()),
+            _ => Self::Base,
+        }
+    }
+}
+
+impl From<KernelPin> for String {
+    fn from(pin: KernelPin) -> Self {
+        match pin {
+            KernelPin::Base => "base".to_owned(),
+            KernelPin::Devel => "devel".to_owned(),
+            KernelPin::Exact(release) => format!("={release}"),
+        }
+    }
+}
+
+/// `[packages]`: distribution packages.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Packages {
+    /// `.repo` files.
+    pub repositories: Vec<RecipePath>,
+    /// Package names.
+    pub install: Vec<String>,
+}
+
+/// Where a private key is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum KeySource {
+    /// In the environment variable of this name; only the binary reads it.
+    Environment(String),
+    /// In a file below the recipe root.
+    File(String),
+}
+
+impl From<String> for KeySource {
+    fn from(text: String) -> Self {
+        match text.strip_prefix("env:") {
+            Some(name) => Self::Environment(name.to_owned()),
+            None => Self::File(text),
+        }
+    }
+}
+
+impl From<KeySource> for String {
+    fn from(source: KeySource) -> Self {
+        match source {
+            KeySource::Environment(name) => format!("env:{name}"),
+            KeySource::File(path) => path,
+        }
+    }
+}
+
+/// `[forbid]`: what the finished image must not have.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Forbid {
+    /// Package names.
+    pub packages: Vec<String>,
+    /// Paths, with all below them.
+    #[serde(with = "super::tree_path::list")]
+    pub paths: Vec<TreePath>,
+}
+
+/// `[layers]`: how the image is cut into layers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Layers {
+    /// Keep the base's layers or not.
+    pub mode: LayerMode,
+    /// The most layers that rechunking makes.
+    pub max: u32,
+    /// Algorithm of new layers.
+    pub compression: Compression,
+    /// Effort.
+    pub level: Level,
+}
+
+impl Default for Layers {
+    /// 64 layers: what images of the rpm-ostree family have, so clients and registries are known to cope.
+    fn default() -> Self {
+        let (mode, compression, level) = (LayerMode::default(), Compression::default(), Level::default());
+        Self { mode, max: 64, compression, level }
+    }
+}
+
+/// What becomes of the base's layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayerMode {
+    /// They stay, and others follow.
+    #[default]
+    Append,
+    /// All files are distributed over new layers.
+    Full,
+}
+
+/// Algorithm of new layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compression {
+    /// zstd.
+    #[default]
+    Zstd,
+    /// gzip.
+    Gzip,
+}
+
+/// Effort of the compression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// For tries.
+    Fast,
+    /// For builds.
+    #[default]
+    Default,
+    /// For releases.
+    Small,
+    /// Whatever it takes.
+    Max,
+}
+
+/// `[lint]`: checks of the finished image.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lint {
+    /// Rules that do not apply.
+    pub skip: Vec<LintSkip>,
+}
+
+/// One rule that does not apply.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LintSkip {
+    /// Name of the rule.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// `[output]`: where the image is written.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Output {
+    /// Image reference with transport.
+    pub image: Option<String>,
+}
+
+/// `[vex]`: statements on vulnerabilities.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Vex {
+    /// `OpenVEX` documents.
+    pub statements: Vec<RecipePath>,
+}
+
+/// `[builder]`: the containers that compile and install.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Builder {
+    /// Image reference with transport; the base image when absent.
+    pub image: Option<String>,
+    /// OCI runtime: crun or runc.
+    pub runtime: Option<String>,
+    /// `--OPTION=VALUE` for podman-run(1), from the list of harmless options.
+    pub arguments: Vec<String>,
+}

@@ -1,0 +1,110 @@
+//! `[publish]` and `[policy]`: where an image goes, who signs it, and whom its hosts trust.
+
+use serde::{Deserialize, Serialize};
+
+use super::path::RecipePath;
+use super::spec::KeySource;
+
+/// `[publish]`: where the image is pushed, and what is attached to it.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Publish {
+    /// `docker://HOST/PATH` without tag.
+    pub to: Option<String>,
+    /// Tags with placeholders.
+    pub tags: Vec<String>,
+    /// Signatures to make.
+    pub sign: Vec<Signature>,
+    /// Form of the signatures.
+    pub format: SignatureFormat,
+    /// Attestations to attach.
+    pub attest: Vec<Attestation>,
+}
+
+/// One signature to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signature {
+    /// By the identity of the pipeline; always true.
+    Keyless(bool),
+    /// By a key.
+    Key(KeySource),
+}
+
+/// How signatures are stored in the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignatureFormat {
+    /// The `.sig` tag, which the policy of hosts can enforce.
+    Legacy,
+    /// The bundle that cosign 3 writes.
+    Bundle,
+    /// Each of them.
+    #[default]
+    Both,
+}
+
+/// What is said of an image under signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attestation {
+    /// What it is made of (`CycloneDX`).
+    Sbom,
+    /// How it was made (SLSA).
+    Provenance,
+}
+
+/// `[policy]`: the signature policy of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// What happens to other images.
+    pub default: PolicyDefault,
+    /// Scopes accepted without signature.
+    pub accept: Vec<String>,
+    /// Scopes whose images must be signed.
+    pub trust: Vec<Trust>,
+}
+
+/// What happens to images that no scope speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyDefault {
+    /// They are refused.
+    #[default]
+    Reject,
+    /// They are accepted.
+    Accept,
+}
+
+/// One scope whose images must be signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trust {
+    /// Registry, repository or image.
+    pub scope: String,
+    /// By whom.
+    #[serde(flatten)]
+    pub signer: TrustedSigner,
+}
+
+/// Who must have signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TrustedSigner {
+    /// The owner of a key.
+    Key {
+        /// Public key, PEM.
+        key: RecipePath,
+    },
+    /// An e-mail identity. A URI, such as a pipeline's, cannot be named in the policy of a host.
+    Email {
+        /// The address.
+        email: String,
+        /// `https://` URL of the issuer.
+        issuer: String,
+        /// Certificate of the authority.
+        authority: RecipePath,
+        /// Public key of the transparency log.
+        log: RecipePath,
+    },
+}
