@@ -1,5 +1,8 @@
 //! Everything of `assemble` that runs a process.
 //!
-//! `sandbox` runs one program of an untrusted image with nothing but the files it needs.
+//! `kernel` names kernels and `module` judges their modules, both pure; `sandbox` runs one program of an untrusted
+//! image with nothing but the files it needs; `depmod` uses all three to index the modules of a tree.
 
+pub mod kernel;
+pub mod module;
 pub mod sandbox;

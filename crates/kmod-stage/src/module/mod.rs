@@ -1,0 +1,122 @@
+//! A kernel's modules as a set: do they fit the kernel, and each other?
+//!
+//! depmod answers neither: it indexes a module of another kernel like any other, and a dependency that is nowhere
+//! shows up at boot. Terms: a module's *name* is that in the kernel (dashes are underscores), its *path* is relative
+//! to the modules directory; a *built-in* module is part of the kernel image.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use oci_assemble::elf::{Modinfo, module_name};
+use oci_assemble::tree::TreePath;
+
+use crate::kernel::KernelRelease;
+
+/// Below this, distributions link modules of other kernel releases whose symbols they know to be compatible.
+const WEAK_UPDATES: &[u8] = b"weak-updates/";
+
+/// What one module is for and needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// Name in the kernel.
+    pub name: String,
+    /// Release of the kernel it was built for.
+    pub release: String,
+    /// Names of the modules it needs.
+    pub depends: Vec<String>,
+    /// Number of aliases.
+    pub aliases: usize,
+    /// Checksum of its sources.
+    pub srcversion: Option<String>,
+    /// Whether a signature is appended.
+    pub signed: bool,
+}
+
+impl From<&Modinfo> for Module {
+    fn from(info: &Modinfo) -> Self {
+        Self {
+            name: underscored(&info.name),
+            release: info.release().to_owned(),
+            depends: info.depends.iter().map(|name| underscored(name)).collect(),
+            aliases: info.aliases.len(),
+            srcversion: info.srcversion.clone(),
+            signed: info.signed,
+        }
+    }
+}
+
+fn underscored(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+/// The modules of one kernel by path.
+pub type Modules = BTreeMap<TreePath, Module>;
+
+/// What is wrong with a module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It was built for another kernel, which refuses or crashes with it.
+    OtherKernel {
+        /// The module.
+        path: TreePath,
+        /// The release it was built for.
+        found: String,
+        /// The release of the kernel.
+        expected: KernelRelease,
+    },
+    /// A module it needs is neither there nor built in.
+    MissingDependency {
+        /// The module.
+        path: TreePath,
+        /// Name of what it needs.
+        needs: String,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherKernel { path, found, .. } => write!(f, "{path} is built for kernel {found:?}"),
+            Self::MissingDependency { path, needs } => write!(f, "{path} needs {needs:?}, which is nowhere"),
+        }
+    }
+}
+
+/// Names that `modules.builtin` lists: one path a line.
+pub fn builtins(list: &[u8]) -> BTreeSet<String> {
+    list.split(|byte| *byte == b'\n')
+        .filter_map(|line| module_name(line.rsplit(|byte| *byte == b'/').next()?))
+        .filter_map(|name| String::from_utf8(name).ok())
+        .collect()
+}
+
+/// What is wrong with `modules` for `kernel`, in the order of paths.
+pub fn faults(modules: &Modules, builtins: &BTreeSet<String>, kernel: &KernelRelease) -> Vec<Fault> {
+    let names: BTreeSet<&str> = modules.values().map(|module| module.name.as_str()).collect();
+    let mut faults = Vec::new();
+    for (path, module) in modules {
+        if module.release != kernel.as_str() && !path.as_bytes().starts_with(WEAK_UPDATES) {
+            let found = module.release.clone();
+            faults.push(Fault::OtherKernel { path: path.clone(), found, expected: kernel.clone() });
+        }
+        for needs in &module.depends {
+            if !names.contains(needs.as_str()) && !builtins.contains(needs) {
+                faults.push(Fault::MissingDependency { path: path.clone(), needs: needs.clone() });
+            }
+        }
+    }
+    faults
+}
+
+/// Paths that share a name: depmod takes one of each, by the search order of depmod.d.
+pub fn duplicates(modules: &Modules) -> Vec<Vec<TreePath>> {
+    let mut paths: BTreeMap<&str, Vec<TreePath>> = BTreeMap::new();
+    for (path, module) in modules {
+        paths.entry(&module.name).or_default().push(path.clone());
+    }
+    paths.into_values().filter(|paths| paths.len() > 1).collect()
+}
+
+#[cfg(test)]
+mod tests;
