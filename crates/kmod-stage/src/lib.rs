@@ -3,6 +3,7 @@
 //! `kernel` names kernels and `module` judges their modules, both pure; `sandbox` runs one program of an untrusted
 //! image with nothing but the files it needs; `depmod` uses all three to index the modules of a tree.
 
+pub mod depmod;
 pub mod kernel;
 pub mod module;
 pub mod sandbox;

@@ -1,0 +1,82 @@
+//! The image's own depmod, with the files it takes to run it.
+
+use oci_assemble::elf::{self, ElfError};
+use oci_assemble::layer::{Contents, start};
+use oci_assemble::tree::{FileTree, TreePath};
+
+use super::{DepmodError, Placed};
+
+/// Where depmod is, best first; a symlink to `kmod` in most distributions.
+const PLACES: &[&str] = &["usr/sbin/depmod", "sbin/depmod", "usr/bin/depmod", "bin/depmod"];
+
+/// Where dynamic linkers look without being told. The sparse root has no linker cache, so every library stands in all
+/// of them: wherever this linker looks first, it finds the one that was chosen here.
+const LIBRARY_DIRECTORIES: &[&str] = &["lib64", "usr/lib64", "lib", "usr/lib"];
+
+/// Enough of a file to know its machine.
+const IDENTITY_BYTES: u64 = 64;
+
+/// The image's depmod and its libraries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageDepmod {
+    /// The program, symlinks followed; also its path in the sparse root.
+    pub path: TreePath,
+    /// Program, dynamic linker and libraries. A library has one entry for each of its directories.
+    pub files: Vec<Placed>,
+}
+
+impl ImageDepmod {
+    /// Finds depmod in `tree` and what it is loaded with. `here` is the OCI name of the architecture that has to run it.
+    pub fn plan(tree: &FileTree, contents: &dyn Contents, here: &str) -> Result<Self, DepmodError> {
+        let path = PLACES
+            .iter()
+            .filter_map(|place| tree.lookup(place))
+            .map(|(path, _)| path)
+            .find(|path| tree.content(path).is_some())
+            .ok_or(DepmodError::NoImageDepmod)?;
+        let unusable = |source| DepmodError::ImageDepmod { path: path.clone(), source };
+        let head = start(tree, contents, &path, IDENTITY_BYTES).map_err(|error| unusable(error.into()))?;
+        let identity = head.as_deref().and_then(elf::identity).ok_or_else(|| unusable(ElfError::NotElf))?;
+        if identity.machine.architecture() != Some(here) {
+            return Err(DepmodError::ForeignMachine { machine: identity.machine });
+        }
+        let mut files = Vec::new();
+        let mut missing = Vec::new();
+        place(tree, &path, path.clone(), &mut files);
+        for library in elf::resolve(tree, contents, &path).map_err(unusable)? {
+            let Some(found) = &library.found else {
+                missing.push(String::from_utf8_lossy(&library.name).into_owned());
+                continue;
+            };
+            if library.name.contains(&b'/') {
+                place(tree, found, TreePath::new(&library.name)?, &mut files);
+            } else {
+                for directory in LIBRARY_DIRECTORIES {
+                    place(tree, found, TreePath::new(directory)?.join(&library.name)?, &mut files);
+                }
+            }
+        }
+        if missing.is_empty() { Ok(Self { path, files }) } else { Err(DepmodError::Libraries { path, missing }) }
+    }
+}
+
+/// The OCI name of the architecture this program is built for.
+pub(super) fn this_machine() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "x86" => "386",
+        "aarch64" => "arm64",
+        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
+        "loongarch64" => "loong64",
+        other => other,
+    }
+}
+
+/// Puts the file at `from` to `to`, unless something is there.
+fn place(tree: &FileTree, from: &TreePath, to: TreePath, files: &mut Vec<Placed>) {
+    if let Some(content) = tree.content(from)
+        && files.iter().all(|file| file.path != to)
+    {
+        files.push(Placed { path: to, also: None, content: content.clone(), mode: 0o755 });
+    }
+}
