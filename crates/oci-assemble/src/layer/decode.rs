@@ -52,7 +52,7 @@ pub struct TarStream<R: Read> {
 
 enum State<R: Read> {
     Plain(Source<R>),
-    Gzip(flate2::bufread::GzDecoder<Source<R>>),
+    Gzip(Box<flate2::bufread::GzDecoder<Source<R>>>),
     Zstd(zstd::Decoder<'static, Source<R>>),
     /// Between two members; always left before a call returns, but for an error.
     Moved,
@@ -101,7 +101,7 @@ pub fn decode<R: Read>(blob: R, encoding: Encoding) -> io::Result<TarStream<R>> 
     }
     let state = match encoding {
         Encoding::Plain => State::Plain(source),
-        Encoding::Gzip => State::Gzip(flate2::bufread::GzDecoder::new(source)),
+        Encoding::Gzip => State::Gzip(Box::new(flate2::bufread::GzDecoder::new(source))),
         Encoding::Zstd => State::Zstd(frame(source)?),
     };
     Ok(TarStream { state, encoding, parts: 1 })
@@ -146,7 +146,7 @@ impl<R: Read> TarStream<R> {
         self.parts += 1;
         self.state = match self.encoding {
             Encoding::Zstd => State::Zstd(frame(source)?),
-            _ => State::Gzip(flate2::bufread::GzDecoder::new(source)),
+            _ => State::Gzip(Box::new(flate2::bufread::GzDecoder::new(source))),
         };
         Ok(true)
     }

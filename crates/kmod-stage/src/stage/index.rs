@@ -1,0 +1,87 @@
+//! The stage `depmod`: indexes of all modules of the image's kernel.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use oci_assemble::image::Digest;
+use oci_assemble::plan::step::{Pinned, Produced, Stage, StageError, View};
+
+use super::{KernelChoice, kernel};
+use crate::depmod::{DepmodError, DepmodOptions, DepmodProgram, DepmodReport, Indexed, index_modules};
+use crate::sandbox::SandboxPolicy;
+
+/// Runs depmod over the tree that stands so far.
+#[derive(Clone, Debug)]
+pub struct DepmodStage {
+    kernel: Option<String>,
+    policy: SandboxPolicy,
+    workspace: PathBuf,
+    jobs: NonZeroUsize,
+}
+
+/// Why modules cannot be indexed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// The image's kernel is not the one.
+    #[error(transparent)]
+    Kernel(#[from] KernelChoice),
+    /// depmod failed, or a module does not fit.
+    #[error(transparent)]
+    Depmod(#[from] DepmodError),
+}
+
+impl DepmodStage {
+    /// Indexes the modules of `kernel`, or of the image's one kernel, in a private directory below `workspace`.
+    pub fn new(kernel: Option<String>, policy: SandboxPolicy, workspace: PathBuf, jobs: NonZeroUsize) -> Self {
+        Self { kernel, policy, workspace, jobs }
+    }
+
+    fn index(&self, view: View<'_>) -> Result<Indexed, IndexError> {
+        let kernel = kernel(view.tree, self.kernel.as_deref())?;
+        let mut options = DepmodOptions::new(self.workspace.clone(), view.epoch.seconds());
+        options.policy = self.policy;
+        options.jobs = self.jobs;
+        Ok(index_modules(view.tree, view.contents, &kernel, &options)?)
+    }
+}
+
+impl Stage for DepmodStage {
+    fn name(&self) -> &'static str {
+        "depmod"
+    }
+
+    fn kind(&self) -> &'static str {
+        "depmod"
+    }
+
+    fn resolve(&self) -> Result<Pinned, StageError> {
+        let policy = format!("{:?}", self.policy).to_lowercase();
+        let stamp = Digest::of(format!("depmod {:?} {policy}", self.kernel).as_bytes());
+        Ok(Pinned { inputs: BTreeMap::from([("sandbox".into(), policy)]), stamp, youngest: 0 })
+    }
+
+    fn produce(&self, view: View<'_>) -> Result<Produced, StageError> {
+        let Indexed { delta, report } = self.index(view).map_err(|error| self.failed(error))?;
+        Ok(Produced { delta, contents: None, notes: notes(&report) })
+    }
+}
+
+fn notes(report: &DepmodReport) -> Vec<String> {
+    let program = match &report.program {
+        DepmodProgram::Image(path) => format!("the image's {path}"),
+        DepmodProgram::Host(path) => format!("this machine's {}", path.display()),
+    };
+    let mut notes =
+        vec![format!("{} modules indexed by {program}, confined by {}", report.modules.len(), report.confinement.rung)];
+    for (rung, error) in &report.unavailable {
+        notes.push(format!("confinement by {rung} was not to be had: {error}"));
+    }
+    for names in &report.duplicates {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        notes.push(format!("several modules have one name: {}", names.join(", ")));
+    }
+    notes.extend(report.stderr.lines().map(str::to_owned));
+    notes
+}
