@@ -6,9 +6,11 @@
 # A Rust toolchain is not installed here: rust-toolchain.toml names the one that cargo fetches.
 set -euo pipefail
 
-# command to look for | Debian package | Fedora package ("-" where Fedora has none) | what needs it
+# command or file to look for | Debian package | Fedora package ("-" where Fedora has none) | what needs it
 programs='
 mmdebstrap|mmdebstrap|mmdebstrap|builds the base image
+/usr/share/keyrings/debian-archive-keyring.gpg|debian-archive-keyring|debian-keyring|verifies the packages of the base
+mount|mount|util-linux|builds the base image
 newuidmap|uidmap|shadow-utils|rootless containers
 python3|python3|python3|splits the base into layers
 jq|jq|jq|reads manifests
@@ -16,6 +18,7 @@ zstd|zstd|zstd|reads zstd layers
 xz|xz-utils|xz|module fixtures
 pigz|pigz|pigz|gzip layers as other tools write them
 gcc|gcc|gcc|links the Rust programs
+/usr/include/stdlib.h|libc6-dev|glibc-devel|links the Rust programs
 make|make|make|this Makefile
 depmod|kmod|kmod|module indexes of foreign images
 rpm|rpm|rpm-build|rpm database fixtures
@@ -28,7 +31,7 @@ qemu-system-x86_64|qemu-system-x86|qemu-system-x86-core|boot test
 mkfs.erofs|erofs-utils|erofs-utils|root file system of the boot test
 docker-registry|docker-registry|-|push and pull tests
 time|time|time|benchmarks
-update-ca-certificates|ca-certificates|-|registries over TLS
+/etc/ssl/certs/ca-certificates.crt|ca-certificates|ca-certificates|registries over TLS
 '
 
 # Programs of the super user live outside an ordinary user's PATH.
@@ -46,16 +49,15 @@ missing=()
 while IFS='|' read -r program debian fedora purpose; do
   [ -n "$program" ] || continue
   # `type -P` ignores the shell's own words, such as time.
-  if type -P "$program" >/dev/null; then continue; fi
+  case $program in
+    /*) if [ -e "$program" ]; then continue; fi ;;
+    *) if type -P "$program" >/dev/null; then continue; fi ;;
+  esac
   package=$debian; [ $family = debian ] || package=$fedora
   if [ "$package" = - ]; then continue; fi
   echo "setup: $program is missing ($purpose): package $package" >&2
   missing+=("$package")
 done <<<"$programs"
-# mmdebstrap on another distribution has no key to trust Debian's archive with.
-if [ $family = fedora ] && [ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]; then
-  missing+=(debian-keyring)
-fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0
 

@@ -37,8 +37,7 @@ def component(path, owner, kernel):
     return owner.get(path, "generated")
 
 
-# Parts that have a layer of their own, in the order of the layers: rarely changing ones come last in no
-# real base either, so the order is that of ostree's: configuration, packages, kernel, leftovers.
+# Parts that have a layer of their own; they come before the packages, in this order.
 ALONE = ("etc", "kernel", "initramfs", "generated")
 
 

@@ -1,5 +1,6 @@
 # What make-base.sh and make-module.sh share: Debian's package sources and finished-output stamps.
 # Sourced, not run.
+# shellcheck shell=bash
 
 suite=bookworm
 # 2025-01-01: any fixed time will do; nothing in the output is newer.
@@ -59,4 +60,10 @@ recipe_digest() {
 # True when STAMP says that the output beside it was finished by the recipe with this digest.
 finished() { # STAMP DIGEST
   [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]
+}
+
+# Waits until no other run works in the directory, and keeps others waiting until this one ends.
+lock() { # DIR
+  exec {lock_fd}>"$1/.lock"
+  flock "$lock_fd"
 }

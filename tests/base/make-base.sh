@@ -13,6 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 dir=${1:-.work}
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
+lock "$dir"
 digest=$(recipe_digest "$here"/{make-base.sh,lib.sh,shape-rootfs.sh,split-layers.py,debian_files.py,oci_layout.py})
 if finished "$dir/base.stamp" "$digest"; then exit 0; fi
 

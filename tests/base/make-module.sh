@@ -13,6 +13,7 @@ sources=$(cd "$here/../../fixtures/probe-module" && pwd)
 
 dir=$(cd "${1:-.work}" && pwd)
 kernel=$(cat "$dir/kernel")
+lock "$dir"
 digest=$(recipe_digest "$here"/{make-module.sh,lib.sh} "$sources"/{Kbuild,Makefile,*.c} "$dir/kernel")
 if finished "$dir/modules.stamp" "$digest"; then exit 0; fi
 

@@ -1,4 +1,5 @@
 # Runs in the guest of boot.sh, which puts `module=NAME` before it; reports on the second serial line.
+# shellcheck shell=sh disable=SC2154
 exec >/dev/ttyS1 2>&1
 echo "kernel $(uname -r)"
 
