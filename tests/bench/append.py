@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""Times adding files to a base image, against peers, in one run.
+
+append.py WORK ASSEMBLE [--runs N] [--peers DIR]
+
+WORK is what tests/base/make-base.sh made; ASSEMBLE the release binary. Each task runs in turn with each tool, several
+times, and the medians are printed with their ratio to `assemble`. CPU is user and system time of the whole process
+tree; memory the largest process; written is what the kernel counted as output to disks. Machines differ and drift, so
+only the ratios mean anything.
+
+With --peers DIR (made by tests/peers.sh DIR sid) newer umoci and buildah run as well.
+"""
+import argparse, os, shutil, statistics, subprocess, sys, tempfile, time
+
+TOML = """schema = 1
+[image]
+name = "bench"
+[base]
+image = "oci:{base}:latest"
+[[stage]]
+name = "files"
+kind = "files"
+source = "{source}"
+into = "/usr/share/bench"
+[layers]
+compression = "{compression}"
+[lint]
+skip = [{{ name = "kernel-modules-match", reason = "modules here are only bytes to move" }}]
+"""
+
+
+def measure(argv, setup=None):
+    """Runs argv and gives wall, CPU, peak memory in MiB, and MB written."""
+    if setup:
+        setup()
+    os.sync()
+    start = time.monotonic()
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    error = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status
+    wall = time.monotonic() - start
+    if status:
+        sys.exit(f"{' '.join(argv)} failed:\n{error.decode(errors='replace')}")
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, usage.ru_oublock * 512 / 1e6
+
+
+def tree_size(path):
+    return sum(os.lstat(os.path.join(d, f)).st_size for d, _, fs in os.walk(path) for f in fs)
+
+
+def choose(modules, target, into):
+    """Copies kernel modules into a directory until they have about `target` bytes."""
+    total, count = 0, 0
+    for directory, folders, files in os.walk(modules):
+        folders.sort()
+        for name in sorted(files):
+            if not name.endswith(".ko"):
+                continue
+            source = os.path.join(directory, name)
+            place = os.path.join(into, os.path.relpath(source, modules))
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            shutil.copy(source, place)
+            total, count = total + os.path.getsize(source), count + 1
+            if total >= target:
+                return total, count
+    return total, count
+
+
+def fresh(path):
+    def clear():
+        shutil.rmtree(path, ignore_errors=True)
+    return clear
+
+
+def copy_layout(source, path):
+    def clone():
+        shutil.rmtree(path, ignore_errors=True)
+        subprocess.run(["cp", "-al", source, path], check=True)
+        # umoci rewrites the index in place: it must not share the base's.
+        for name in ("index.json", "oci-layout"):
+            shutil.copy(os.path.join(source, name), os.path.join(path, name + ".new"))
+            os.replace(os.path.join(path, name + ".new"), os.path.join(path, name))
+    return clone
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("work")
+    parser.add_argument("assemble")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--peers")
+    parser.add_argument("--sizes", default="50,300")
+    args = parser.parse_args()
+    base = os.path.join(os.path.abspath(args.work), "base")
+    assemble = os.path.abspath(args.assemble)
+    scratch = tempfile.mkdtemp(prefix="bench-", dir=args.peers and os.path.join(os.path.abspath(args.peers), "work") or os.path.abspath(args.work))
+    try:
+        run(args, base, assemble, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def run(args, base, assemble, scratch):
+    unpacked = os.path.join(scratch, "unpacked")
+    subprocess.run(["umoci", "unpack", "--image", f"{base}:latest", unpacked], check=True, stdout=subprocess.DEVNULL)
+    for megabytes in (int(size) for size in args.sizes.split(",")):
+        source = os.path.join(scratch, f"files-{megabytes}")
+        size, count = choose(os.path.join(unpacked, "rootfs/usr/lib/modules"), megabytes * 1_000_000, source)
+        print(f"\n== {size / 1e6:.0f} MB in {count} files ==", flush=True)
+        report(args, bench(args, base, assemble, scratch, source))
+        shutil.rmtree(source)
+
+
+def bench(args, base, assemble, scratch, source):
+    out, cache = os.path.join(scratch, "out"), os.path.join(scratch, "cache")
+    os.chdir(scratch)
+    commands = {}
+    for compression in ("zstd", "gzip"):
+        recipe = os.path.join(scratch, f"{compression}.toml")
+        with open(recipe, "w") as file:
+            file.write(TOML.format(base=base, source=os.path.relpath(source, scratch), compression=compression))
+        build = [assemble, "--recipe", recipe, "--cache", cache, "--output", f"oci:{out}:bench"]
+        subprocess.run(build, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # indexes the base
+        commands[f"assemble {compression}"] = ([*build, "--no-cache"], fresh(out))
+        if compression == "zstd":
+            commands["assemble again"] = (build, None)
+    pipe = f"tar -C {source} -cf - . | zstd -3 -T2 -q > {scratch}/pipe.tar.zst"
+    commands["tar | zstd -3"] = (["sh", "-c", pipe], None)
+    layout = os.path.join(scratch, "umoci")
+    insert = ["umoci", "insert", "--image", f"{layout}:latest", source, "/usr/share/bench"]
+    commands["umoci insert (gzip)"] = (insert, copy_layout(base, layout))
+    storage = os.path.join(scratch, "storage")
+    script = buildah_script(storage, base, source, out + "-buildah", "buildah")
+    subprocess.run(["sh", "-c", script.replace("COMMANDS", "true")], check=True, stdout=subprocess.DEVNULL)
+    commands["buildah"] = (["sh", "-c", script], fresh(out + "-buildah"))
+    if args.peers:
+        newer(args, base, scratch, source, commands)
+    # "again" must find what "zstd" left: it runs right behind it.
+    results = {name: [] for name in commands}
+    for _ in range(args.runs):
+        for name, (argv, setup) in commands.items():
+            if name == "assemble again":
+                measure(commands["assemble zstd"][0], fresh(out))
+            results[name].append(measure(argv, setup))
+    return results
+
+
+def buildah_script(storage, base, source, out, program):
+    """The base is in its storage beforehand: what is timed is from, copy, commit and push."""
+    common = f"--root {storage}/root --runroot {storage}/run --storage-driver overlay"
+    return (
+        f"set -e; b='{program} {common}'; "
+        f"if ! $b inspect --type image localhost/bench-base >/dev/null 2>&1; then "
+        f"  $b pull -q oci:{base}:latest >{scratch_id(storage)}; $b tag $(cat {scratch_id(storage)}) localhost/bench-base; exit 0; fi; "
+        f"c=$($b from localhost/bench-base); $b copy -q $c {source} /usr/share/bench; "
+        f"$b commit -q $c localhost/bench-out; $b push -q localhost/bench-out oci:{out}:bench; "
+        f"$b rm $c; $b rmi localhost/bench-out"
+    )
+
+
+def scratch_id(storage):
+    os.makedirs(storage, exist_ok=True)
+    return os.path.join(storage, "id")
+
+
+def newer(args, base, scratch, source, commands):
+    """umoci and buildah of Debian's next release, run in its chroot below the same work directory."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    peers = [os.path.join(here, "..", "peers.sh"), args.peers, "run", "sid"]
+    inside = "/w/" + os.path.basename(scratch)
+    layout = os.path.join(scratch, "umoci-newer")
+    name = os.path.basename(source)
+    insert = ["umoci", "insert", "--compress=zstd", "--image", f"{inside}/umoci-newer:latest", f"{inside}/{name}", "/usr/share/bench"]
+    commands["umoci 0.6 insert (zstd)"] = (peers + insert, copy_layout(base, layout))
+    shutil.copytree(base, os.path.join(scratch, "base"), dirs_exist_ok=True)
+    script = buildah_script("/w/storage", f"{inside}/base", f"{inside}/{name}", f"{inside}/buildah-newer", "buildah")
+    script = script.replace(" >/w/storage/id", f" >{inside}/id").replace("cat /w/storage/id", f"cat {inside}/id")
+    script = script.replace("--storage-driver overlay", "--storage-driver vfs" if os.environ.get("BENCH_VFS") else "--storage-driver overlay")
+    argv = peers + ["sh", "-c", script]
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+    commands["buildah newer"] = (argv, fresh(os.path.join(scratch, "buildah-newer")))
+
+
+def report(args, results):
+    medians = {name: [statistics.median(column) for column in zip(*runs)] for name, runs in results.items()}
+    ours = {"gzip": medians["assemble gzip"], "again": medians["assemble again"], "zstd": medians["assemble zstd"]}
+    print(f"{'tool':26} {'wall s':>8} {'cpu s':>8} {'MiB':>7} {'MB out':>8}   wall and cpu as multiples of ours")
+    for name, (wall, cpu, memory, written) in medians.items():
+        kind = "gzip" if "gzip" in name or "buildah" in name else "zstd"
+        mine = ours[kind]
+        ratio = "" if name.startswith("assemble") else f"{wall / mine[0]:7.1f}x {cpu / mine[1]:6.2f}x of assemble {kind}"
+        print(f"{name:26} {wall:8.3f} {cpu:8.3f} {memory:7.0f} {written:8.1f}   {ratio}")
+    print(f"zstd cpu / (tar | zstd -3): {medians['assemble zstd'][1] / medians['tar | zstd -3'][1]:.3f} (goal: at most 1.05)")
+    print(f"again: {medians['assemble again'][0] * 1000:.0f} ms wall, {medians['assemble again'][3]:.2f} MB written (goals: 30 ms, 0)", flush=True)
+
+
+if __name__ == "__main__":
+    main()
