@@ -32,7 +32,7 @@ fn staged(files: &[&str], sources: &[&str], kernel: Option<&str>) -> Result<Vec<
     let tree = FileTree::parse(BASE).unwrap();
     let contents = Sources::default();
     let epoch = Epoch::new(7).unwrap();
-    let produced = stage.produce(View { tree: &tree, contents: &contents, epoch, architecture: "amd64" });
+    let produced = stage.produce(View { base: &tree, tree: &tree, contents: &contents, epoch, architecture: "amd64" });
     let produced = produced.map_err(|error| std::error::Error::source(&error).unwrap().to_string())?;
     Ok(produced.delta.entries().keys().map(ToString::to_string).collect())
 }

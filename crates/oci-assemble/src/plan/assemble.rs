@@ -76,13 +76,18 @@ impl std::fmt::Debug for Drafted {
 /// Runs the stages group by group. A group that changes nothing makes no layer.
 pub fn draft(
     groups: &[Group],
-    base: FileTree,
+    base: &FileTree,
     contents: &[&dyn Contents],
     epoch: Epoch,
     architecture: &str,
 ) -> Result<Drafted, AssembleError> {
-    let mut all =
-        Drafted { drafts: Vec::new(), tree: base, added: BTreeSet::new(), contents: Vec::new(), notes: Vec::new() };
+    let mut all = Drafted {
+        drafts: Vec::new(),
+        tree: base.clone(),
+        added: BTreeSet::new(),
+        contents: Vec::new(),
+        notes: Vec::new(),
+    };
     for group in groups {
         let layer = || group.name.clone();
         let merge = |source| AssembleError::Merge { layer: layer(), source };
@@ -98,7 +103,7 @@ pub fn draft(
             let mut sources: Vec<&dyn Contents> = contents.to_vec();
             sources.extend(all.contents.iter().map(|contents| &**contents as &dyn Contents));
             let sources = Sources::new(sources);
-            let view = View { tree: so_far, contents: &sources, epoch, architecture };
+            let view = View { base, tree: so_far, contents: &sources, epoch, architecture };
             let produced = stage.produce(view).map_err(|source| AssembleError::Stage { layer: layer(), source })?;
             delta = delta.then(&produced.delta);
             all.contents.extend(produced.contents);

@@ -4,3 +4,4 @@ pub mod assemble;
 pub mod files;
 pub mod recipe;
 pub mod step;
+pub mod value;

@@ -13,6 +13,8 @@ use crate::tree::{FileTree, TreeDelta};
 /// What a stage sees of the image so far.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
+    /// The base alone.
+    pub base: &'a FileTree,
     /// Base and earlier stages, merged.
     pub tree: &'a FileTree,
     /// The bytes of its files.

@@ -1,0 +1,148 @@
+//! The plan: everything a build will do, as a value that people and programs can read.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use super::step::{Group, Pinned, StageError};
+use crate::image::{Digest, Epoch};
+
+/// A resolved recipe: nothing in it is named by a tag.
+///
+/// Law: its JSON form reads back as an equal value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Name and version of the program.
+    pub tool: String,
+    /// Digest of the recipe with all it extends.
+    pub recipe: Digest,
+    /// Name of the image.
+    pub image: String,
+    /// What layers are added to.
+    pub base: BasePlan,
+    /// The kernel that the image will have.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub kernel: Option<String>,
+    /// Date of everything new, seconds since 1970.
+    pub epoch: Epoch,
+    /// The compressor with everything that decides its bytes.
+    pub compression: String,
+    /// Layers to add, lowest first; a layer without content is left out.
+    pub layers: Vec<LayerPlan>,
+    /// Labels to set.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations to set on the manifest.
+    pub annotations: BTreeMap<String, String>,
+    /// Where the image goes.
+    pub output: String,
+}
+
+/// The base of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BasePlan {
+    /// As the recipe names it.
+    pub reference: String,
+    /// Digest of its manifest.
+    pub digest: Digest,
+    /// Its platform.
+    pub platform: String,
+    /// Number of its layers.
+    pub layers: usize,
+    /// Bytes of its layers as stored.
+    pub bytes: u64,
+}
+
+/// A layer of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerPlan {
+    /// Its name.
+    pub name: String,
+    /// What fills it, in order.
+    pub stages: Vec<StagePlan>,
+}
+
+/// A stage of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StagePlan {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// What goes in.
+    pub inputs: BTreeMap<String, String>,
+}
+
+/// The stages of a plan with their pinned inputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The plan's view of them.
+    pub layers: Vec<LayerPlan>,
+    /// Digest over the state of all inputs on this machine.
+    pub stamp: Digest,
+    /// The youngest input: see [`Pinned::youngest`].
+    pub youngest: i128,
+}
+
+/// Resolves all stages. Costs a look at every input, reads none.
+pub fn resolve(groups: &[Group]) -> Result<Resolved, StageError> {
+    let mut stamps = String::new();
+    let mut youngest = 0;
+    let mut layers = Vec::new();
+    for group in groups {
+        let _ = writeln!(stamps, "{}", group.name); // a String takes everything
+        let mut stages = Vec::new();
+        for stage in &group.stages {
+            let Pinned { inputs, stamp, youngest: own } = stage.resolve()?;
+            let _ = writeln!(stamps, "{} {} {stamp}", stage.kind(), stage.name());
+            youngest = youngest.max(own);
+            stages.push(StagePlan { name: stage.name().to_owned(), kind: stage.kind().to_owned(), inputs });
+        }
+        layers.push(LayerPlan { name: group.name.clone(), stages });
+    }
+    Ok(Resolved { layers, stamp: Digest::of(stamps.as_bytes()), youngest })
+}
+
+impl Plan {
+    /// The plan for people.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        let _ = self.write(&mut text); // a String takes everything
+        text
+    }
+
+    fn write(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(text, "image     {}", self.image)?;
+        writeln!(text, "recipe    {}", self.recipe)?;
+        let BasePlan { reference, digest, platform, layers, bytes } = &self.base;
+        writeln!(text, "base      {reference}\n          {digest}, {platform}, {layers} layers, {bytes} bytes")?;
+        writeln!(text, "kernel    {}", self.kernel.as_deref().unwrap_or("none"))?;
+        writeln!(text, "epoch     {}", self.epoch)?;
+        writeln!(text, "compress  {}", self.compression)?;
+        writeln!(text, "output    {}", self.output)?;
+        for (title, values) in [("labels", &self.labels), ("annotations", &self.annotations)] {
+            if !values.is_empty() {
+                writeln!(text, "{title}")?;
+            }
+            for (key, value) in values {
+                writeln!(text, "  {key}={value}")?;
+            }
+        }
+        writeln!(text, "layers")?;
+        for (number, layer) in self.layers.iter().enumerate() {
+            writeln!(text, "  {:>3}  {}", self.base.layers + number, layer.name)?;
+            for StagePlan { name, kind, inputs } in &layer.stages {
+                write!(text, "       {kind} {name}:")?;
+                for (key, value) in inputs {
+                    write!(text, " {key}={value}")?;
+                }
+                writeln!(text)?;
+            }
+        }
+        Ok(())
+    }
+}
