@@ -3,4 +3,5 @@
 pub mod elf;
 pub mod image;
 pub mod memory;
+pub mod ostree;
 pub mod tree;
