@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use host::disk::Disk;
+use host::disk::Layout;
 use kmod_stage::depmod::{DepmodOptions, DepmodProgram, index_modules};
 use kmod_stage::kernel::{KernelRelease, Kernels};
 use kmod_stage::sandbox::{Rung, SandboxPolicy};
@@ -44,13 +44,17 @@ fn files(delta: &TreeDelta) -> BTreeMap<String, Vec<u8>> {
 fn a_whole_kernel_is_indexed_as_the_distribution_does() {
     let Some(base) = base() else { return };
     let directory = tempfile::tempdir().unwrap();
-    let mut disk = Disk::unpack(&base.join("base"), directory.path().join("root"));
+    let layout = Layout::read(base.join("base"));
+    let root = directory.path().join("root");
+    layout.unpack(&root);
+    let layers = layout.layers();
+    let mut tree = layers.tree().unwrap();
     let release = fs::read_to_string(base.join("kernel")).unwrap();
     let kernel = KernelRelease::new(release.trim()).unwrap();
-    assert_eq!(Kernels::find(&disk.tree).bootable, std::slice::from_ref(&kernel));
+    assert_eq!(Kernels::find(&tree).bootable, std::slice::from_ref(&kernel));
 
     let shipped: BTreeMap<String, Vec<u8>> = {
-        let modules = disk.root.join("usr/lib/modules").join(kernel.as_str());
+        let modules = root.join("usr/lib/modules").join(kernel.as_str());
         let names = ["modules.dep", "modules.dep.bin", "modules.alias", "modules.symbols.bin", "modules.softdep"];
         names.iter().map(|name| ((*name).to_owned(), fs::read(modules.join(name)).unwrap())).collect()
     };
@@ -61,19 +65,16 @@ fn a_whole_kernel_is_indexed_as_the_distribution_does() {
     for (policy, rung) in [(SandboxPolicy::Require, Rung::Namespaces), (SandboxPolicy::Auto, Rung::Landlock)] {
         options.policy = policy;
         let start = Instant::now();
-        let indexed = index_modules(&disk.tree, &disk.contents, &kernel, &options).unwrap();
+        let indexed = index_modules(&tree, &layers, &kernel, &options).unwrap();
         eprintln!("{rung}: {} modules in {:?}", indexed.report.modules.len(), start.elapsed());
         assert_eq!(indexed.report.confinement.rung, rung);
         assert!(indexed.report.modules.len() > 1000);
         assert_eq!(matches!(indexed.report.program, DepmodProgram::Image(_)), rung == Rung::Namespaces);
         found.insert(rung, files(&indexed.delta));
         // The second round has no depmod in the image.
-        disk.tree.remove(&TreePath::new("usr/sbin/depmod").unwrap());
+        tree.remove(&TreePath::new("usr/sbin/depmod").unwrap());
     }
-    assert!(
-        found[&Rung::Namespaces] == host::plain_depmod(&disk.root, kernel.as_str()),
-        "not what plain depmod writes"
-    );
+    assert!(found[&Rung::Namespaces] == host::plain_depmod(&root, kernel.as_str()), "not what plain depmod writes");
     assert!(found[&Rung::Namespaces] == found[&Rung::Landlock], "the rungs differ");
     for (name, bytes) in &shipped {
         assert!(found[&Rung::Namespaces][name] == *bytes, "{name} is not what the distribution shipped");

@@ -46,7 +46,7 @@ pub struct DepmodOptions {
     pub limits: Limits,
     /// An existing directory in which a private one is made: best a tmpfs that allows execution.
     pub workspace: PathBuf,
-    /// How many threads decompress and check modules.
+    /// How many threads decompress and check modules, beside the one that reads the image.
     pub jobs: NonZeroUsize,
     /// Time of the index files, seconds since 1970.
     pub mtime: i64,
@@ -106,7 +106,8 @@ pub enum DepmodProgram {
 
 /// Makes the index files of the modules of `kernel` in `tree`.
 ///
-/// Costs a copy of all modules to the workspace, their decompression, and a run of depmod: seconds.
+/// Costs one visit of the layers that hold modules, a copy of all modules to the workspace, their decompression, and a
+/// run of depmod: seconds.
 pub fn index_modules(
     tree: &FileTree,
     contents: &dyn Contents,
@@ -115,7 +116,7 @@ pub fn index_modules(
 ) -> Result<Indexed, DepmodError> {
     let plan = SparseRoot::plan(tree, kernel)?;
     let workspace = Workspace::new(&options.workspace)?;
-    let staged = stage::stage(&plan, contents, &workspace, options.jobs)?;
+    let staged = stage::stage(tree, &plan, contents, &workspace, options.jobs)?;
     let faults = module::faults(&staged.modules, &staged.builtins, kernel);
     if !faults.is_empty() {
         return Err(DepmodError::Faults { kernel: kernel.clone(), faults });
@@ -132,7 +133,7 @@ pub fn index_modules(
             } else {
                 let path = match &image {
                     Some(path) => path,
-                    None => image.insert(stage::stage_program(tree, contents, &workspace)?),
+                    None => image.insert(stage::stage_program(tree, contents, &staged.prefetched, &workspace)?),
                 };
                 (call.in_root(path), DepmodProgram::Image(path.clone()))
             };

@@ -1,8 +1,11 @@
 //! The image's own depmod, with the files it takes to run it.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+
 use oci_assemble::elf::{self, ElfError};
 use oci_assemble::layer::{Contents, start};
-use oci_assemble::tree::{FileTree, TreePath};
+use oci_assemble::tree::{Content, FileTree, Resolved, TreePath};
 
 use super::{DepmodError, Placed};
 
@@ -12,6 +15,13 @@ const PLACES: &[&str] = &["usr/sbin/depmod", "sbin/depmod", "usr/bin/depmod", "b
 /// Where dynamic linkers look without being told. The sparse root has no linker cache, so every library stands in all
 /// of them: wherever this linker looks first, it finds the one that was chosen here.
 const LIBRARY_DIRECTORIES: &[&str] = &["lib64", "usr/lib64", "lib", "usr/lib"];
+
+/// How the names of those libraries begin that the kmod of any distribution is linked with.
+const LIKELY_LIBRARIES: &[&str] =
+    &["ld-", "ld64", "libc.", "libcrypto.", "libkmod.", "liblzma.", "libz.", "libzstd.", "libxxhash."];
+
+/// The largest file that is read before it is known to be needed: libcrypto has 6 MiB.
+const LIKELY_MAX: u64 = 16 << 20;
 
 /// Enough of a file to know its machine.
 const IDENTITY_BYTES: u64 = 64;
@@ -28,12 +38,7 @@ pub struct ImageDepmod {
 impl ImageDepmod {
     /// Finds depmod in `tree` and what it is loaded with. `here` is the OCI name of the architecture that has to run it.
     pub fn plan(tree: &FileTree, contents: &dyn Contents, here: &str) -> Result<Self, DepmodError> {
-        let path = PLACES
-            .iter()
-            .filter_map(|place| tree.lookup(place))
-            .map(|(path, _)| path)
-            .find(|path| tree.content(path).is_some())
-            .ok_or(DepmodError::NoImageDepmod)?;
+        let path = find(tree).ok_or(DepmodError::NoImageDepmod)?;
         let unusable = |source| DepmodError::ImageDepmod { path: path.clone(), source };
         let head = start(tree, contents, &path, IDENTITY_BYTES).map_err(|error| unusable(error.into()))?;
         let identity = head.as_deref().and_then(elf::identity).ok_or_else(|| unusable(ElfError::NotElf))?;
@@ -60,6 +65,11 @@ impl ImageDepmod {
     }
 }
 
+fn find(tree: &FileTree) -> Option<TreePath> {
+    let places = PLACES.iter().filter_map(|place| tree.lookup(place));
+    places.map(|(path, _)| path).find(|path| tree.content(path).is_some())
+}
+
 /// The OCI name of the architecture this program is built for.
 pub(super) fn this_machine() -> &'static str {
     match std::env::consts::ARCH {
@@ -78,5 +88,54 @@ fn place(tree: &FileTree, from: &TreePath, to: TreePath, files: &mut Vec<Placed>
         && files.iter().all(|file| file.path != to)
     {
         files.push(Placed { path: to, also: None, content: content.clone(), mode: 0o755 });
+    }
+}
+
+/// Files that [`ImageDepmod::plan`] will most probably read: depmod, common libraries, the linker's configuration.
+/// A guess that is wrong costs time and nothing else.
+pub(super) fn likely(tree: &FileTree, contents: &dyn Contents) -> BTreeSet<Content> {
+    let mut paths: BTreeSet<TreePath> = find(tree).into_iter().collect();
+    paths.extend(tree.lookup("etc/ld.so.conf").map(|(path, _)| path));
+    let mut within = |directory: &TreePath, wanted: &dyn Fn(&[u8]) -> bool| {
+        let found = tree.children(directory).map(|(path, _)| path).filter(|path| wanted(path.name()));
+        paths.extend(found.filter_map(|path| tree.lookup(path.as_bytes())).map(|(path, _)| path));
+    };
+    if let Resolved::Found(directory) = tree.resolve("etc/ld.so.conf.d") {
+        within(&directory, &|name| name.ends_with(b".conf"));
+    }
+    for directory in LIBRARY_DIRECTORIES.iter().map(|name| tree.resolve(name)) {
+        let Resolved::Found(directory) = directory else { continue };
+        let library = |name: &[u8]| LIKELY_LIBRARIES.iter().any(|start| name.starts_with(start.as_bytes()));
+        within(&directory, &library);
+        for (multiarch, _) in tree.children(&directory).filter(|(path, _)| path.name().ends_with(b"-linux-gnu")) {
+            within(multiarch, &library);
+        }
+    }
+    let contents_of = paths.iter().filter_map(|path| tree.content(path));
+    contents_of.filter(|content| content.size() <= LIKELY_MAX && contents.has(content)).cloned().collect()
+}
+
+/// Contents of which some were read before.
+pub(super) struct Prefetched<'a> {
+    contents: &'a dyn Contents,
+    read: &'a BTreeMap<Content, Vec<u8>>,
+}
+
+impl<'a> Prefetched<'a> {
+    pub(super) fn new(contents: &'a dyn Contents, read: &'a BTreeMap<Content, Vec<u8>>) -> Self {
+        Self { contents, read }
+    }
+}
+
+impl Contents for Prefetched<'_> {
+    fn open<'a>(&'a self, content: &'a Content) -> io::Result<Box<dyn Read + 'a>> {
+        match self.read.get(content) {
+            Some(bytes) => Ok(Box::new(bytes.as_slice())),
+            None => self.contents.open(content),
+        }
+    }
+
+    fn has(&self, content: &Content) -> bool {
+        self.read.contains_key(content) || self.contents.has(content)
     }
 }
