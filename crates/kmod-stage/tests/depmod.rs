@@ -6,6 +6,7 @@ mod host;
 use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -121,13 +122,17 @@ fn a_foreign_image_gets_the_depmod_of_this_machine() {
     let mut image = Image::of_this_machine();
     let program = image.depmod_path();
     let mut bytes = image.bytes(&program);
-    bytes[18] ^= 0xff; // e_machine
+    bytes[18..20].copy_from_slice(&[0x34, 0x34]); // e_machine, in either byte order
     image.file(program.to_str().unwrap(), bytes);
     let indexed = index(&image, SandboxPolicy::Auto).unwrap();
     assert_eq!(indexed.report.confinement.rung, Rung::Landlock);
     assert!(matches!(indexed.report.unavailable[..], [(Rung::Namespaces, DepmodError::ForeignMachine { .. })]));
-    let refused = index(&image, SandboxPolicy::Require);
-    assert!(matches!(refused, Err(DepmodError::ForeignMachine { .. })), "{refused:?}");
+    match index(&image, SandboxPolicy::Require) {
+        Err(error @ DepmodError::NoSandbox { .. }) => {
+            assert_eq!(error.to_string(), "depmod cannot be run: namespaces: the image's depmod is for machine 13364");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -135,9 +140,23 @@ fn missing_libraries_are_named() {
     let mut image = Image::of_this_machine();
     image.remove_libraries("libc.so.6");
     match index(&image, SandboxPolicy::Require) {
-        Err(DepmodError::Libraries { missing, .. }) => assert_eq!(missing, ["libc.so.6"]),
+        Err(DepmodError::NoSandbox { tried }) => match &tried[..] {
+            [(Rung::Namespaces, DepmodError::Libraries { missing, .. })] => assert_eq!(*missing, ["libc.so.6"]),
+            other => panic!("{other:?}"),
+        },
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn everything_that_was_tried_is_told() {
+    let workspace = tempfile::tempdir().unwrap();
+    let mut options = options(workspace.path(), SandboxPolicy::Auto);
+    options.host_depmod = Some("/nowhere/depmod".into());
+    let image = Image::of_this_machine().without_depmod();
+    let error = index_modules(&image.tree, &image, &kernel(), &options).unwrap_err().to_string();
+    assert!(error.starts_with("depmod cannot be run: namespaces: the image has no depmod; landlock: "), "{error}");
+    assert!(error.contains("/nowhere/depmod"), "{error}");
 }
 
 #[test]
@@ -229,18 +248,66 @@ fn nothing_depends_on_threads_or_places() {
     }
 }
 
+/// Runs a test of this file again as `sh -c script` sets the scene.
+fn again(caller: &[&str], script: &str, name: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = directory.path().join("tests");
+    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let shell = ["sh", "-c", script, "sh"];
+    let words: Vec<&str> = caller.iter().copied().chain(shell).collect();
+    let output = Command::new(words[0]).args(&words[1..]).arg(&copy).args(["--exact", name]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{words:?} {name}: {text}{stderr}");
+}
+
+const NAMESPACE: &[&str] = &["unshare", "--user", "--map-root-user", "--mount", "--"];
+
 #[test]
 fn nothing_depends_on_the_umask() {
     for mask in ["0000", "0177", "0777"] {
-        let script = format!("umask {mask} && exec \"$@\"");
-        let output = Command::new("sh")
-            .args(["-c", &script, "sh"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "umask_of_the_caller"])
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains("1 passed"), "{mask}: {text}");
+        again(&[], &format!("umask {mask} && exec \"$@\""), "umask_of_the_caller");
+    }
+}
+
+#[test]
+fn an_unprivileged_user_gets_the_same() {
+    let nobody: &[&str] = &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+    let caller = if rustix::process::geteuid().is_root() { nobody } else { &[] };
+    again(caller, "cd / && exec \"$@\"", "both_rungs_give_what_plain_depmod_gives");
+}
+
+#[test]
+fn landlock_steps_in_where_namespaces_cannot_work() {
+    let forbid = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
+    again(NAMESPACE, forbid, "what_this_caller_gets");
+    let noexec = "mount -t tmpfs -o noexec none /mnt && TMPDIR=/mnt exec \"$@\"";
+    again(NAMESPACE, noexec, "what_this_caller_gets");
+}
+
+/// Runs in scenes of the test above, too.
+#[test]
+fn what_this_caller_gets() {
+    let image = Image::of_this_machine();
+    let forbidden = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap().trim() == "0";
+    let mount = rustix::fs::statvfs(std::env::temp_dir()).unwrap().f_flag;
+    let noexec = mount.contains(rustix::fs::StatVfsMountFlags::NOEXEC);
+    let indexed = index(&image, SandboxPolicy::Auto).unwrap();
+    assert_eq!(files(&indexed), plain(&image));
+    let expected = if forbidden || noexec { Rung::Landlock } else { Rung::Namespaces };
+    assert_eq!(indexed.report.confinement.rung, expected);
+    match &indexed.report.unavailable[..] {
+        [] => assert!(!forbidden && !noexec),
+        [(Rung::Namespaces, DepmodError::Sandbox(SandboxError::Unavailable { step, .. }))] => {
+            assert!(forbidden, "{step}");
+        }
+        [(Rung::Namespaces, DepmodError::Sandbox(SandboxError::Exec { .. }))] => assert!(noexec),
+        other => panic!("{other:?}"),
+    }
+    if forbidden || noexec {
+        let refused = index(&image, SandboxPolicy::Require);
+        assert!(matches!(refused, Err(DepmodError::NoSandbox { .. })), "{refused:?}");
     }
 }
 

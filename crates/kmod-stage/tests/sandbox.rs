@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,9 @@ impl Jail {
         fs::create_dir_all(jail.root().join(WRITABLE)).unwrap();
         fs::create_dir_all(jail.root().join("etc")).unwrap();
         fs::write(jail.root().join("etc/own"), "mine").unwrap();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sandbox/probe.c");
+        // Where the test came from may be out of reach for who runs it.
+        let source = jail.directory.path().join("probe.c");
+        fs::write(&source, include_str!("sandbox/probe.c")).unwrap();
         let compiler = Command::new("cc").arg("-o").arg(jail.host_program()).arg(source).arg("-pthread").status();
         assert!(compiler.unwrap().success(), "cc failed");
         fs::create_dir_all(jail.root().join("usr/bin")).unwrap();

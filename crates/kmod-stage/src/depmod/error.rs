@@ -1,5 +1,6 @@
 //! Why modules could not be indexed.
 
+use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use oci_assemble::tree::{PathError, TreePath};
 
 use crate::kernel::KernelRelease;
 use crate::module::Fault;
-use crate::sandbox::SandboxError;
+use crate::sandbox::{Rung, SandboxError};
 
 /// Why modules could not be indexed.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +113,12 @@ pub enum DepmodError {
     /// This machine has no depmod of its own.
     #[error("this machine has no depmod")]
     NoHostDepmod,
+    /// No sandbox that is good enough could be had.
+    #[error("depmod cannot be run: {}", reasons(tried))]
+    NoSandbox {
+        /// Each rung that was tried, and why it could not be had.
+        tried: Vec<(Rung, DepmodError)>,
+    },
     /// The sandbox could not be had, or ended the program.
     #[error("running depmod failed")]
     Sandbox(#[from] SandboxError),
@@ -171,6 +178,21 @@ impl DepmodError {
             _ => false,
         }
     }
+}
+
+/// Every attempt with its whole chain of causes: they are no causes of each other.
+fn reasons(tried: &[(Rung, DepmodError)]) -> String {
+    let reason = |(rung, error): &(Rung, DepmodError)| {
+        let mut text = format!("{rung}: {error}");
+        let mut cause = error.source();
+        while let Some(next) = cause {
+            text.push_str(": ");
+            text.push_str(&next.to_string());
+            cause = next.source();
+        }
+        text
+    };
+    tried.iter().map(reason).collect::<Vec<_>>().join("; ")
 }
 
 fn first(faults: &[Fault]) -> String {

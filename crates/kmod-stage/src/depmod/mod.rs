@@ -123,9 +123,8 @@ pub fn index_modules(
     }
     let call = Call { kernel, root: workspace.path(), kernel_symbols: staged.kernel_symbols, limits: options.limits };
     let mut image = None;
-    let Climbed { result, unavailable } = sandbox::climb(
+    let climbed = sandbox::climb(
         options.policy.rungs(),
-        || DepmodError::NoHostDepmod,
         |rung| {
             let (spec, program) = if rung == Rung::Landlock {
                 let host = invoke::host_depmod(options.host_depmod.as_deref()).ok_or(DepmodError::NoHostDepmod)?;
@@ -142,8 +141,9 @@ pub fn index_modules(
             Ok((outcome, program))
         },
         DepmodError::is_unavailable,
+        |tried| DepmodError::NoSandbox { tried },
     );
-    let (outcome, program) = result?;
+    let Climbed { value: (outcome, program), unavailable } = climbed?;
     let files = harvest::harvest(&workspace, kernel)?;
     check::index(&files, &staged.modules)?;
     Ok(Indexed {

@@ -165,6 +165,8 @@ fn second_fork(p: &Prepared) -> Result<(), Errno> {
     // Blocked before the fork, so that the end of the program cannot be missed.
     // SAFETY: both sets live on this stack.
     unsafe {
+        // A caller that ignores it would have the program reaped before its status is read.
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         libc::sigemptyset(&raw mut watched);
         libc::sigaddset(&raw mut watched, libc::SIGCHLD);
         libc::sigaddset(&raw mut watched, libc::SIGTERM);

@@ -9,6 +9,9 @@
 //! caller may be taken. Whether a rung can be had is found out by trying it: the checks that would
 //! foresee it (sysctls, security modules, the container's filter) are more than the thing itself.
 //!
+//! What is left to a hostile program: on `Rung::Landlock` it can learn which paths of the host exist (Landlock does not
+//! hide them), on every rung it can fill the writable directory file by file until its time is over.
+//!
 //! Invariants: a rung is used whole or not at all, a failing step makes the rung unavailable and
 //! the program never starts; nothing is allocated between fork and exec (`child`); when `run`
 //! returns, no process of the program is left.

@@ -51,34 +51,32 @@ impl SandboxPolicy {
 /// What a climb gave, and which better rungs could not be had.
 #[derive(Debug)]
 pub struct Climbed<T, E> {
-    /// The answer of the rung that was used, or why the last one failed.
-    pub result: Result<T, E>,
+    /// The answer of the rung that was used.
+    pub value: T,
     /// The rungs that were tried before and were unavailable, with the reason.
     pub unavailable: Vec<(Rung, E)>,
 }
 
 /// Tries `rungs` in order until one is available.
 ///
-/// `attempt` runs one rung; `is_unavailable` tells a missing rung, which goes on to the next, from
-/// a failing program, which ends the climb: a program that misbehaved in a better sandbox is not
-/// given a worse one. Without any rung the answer is `none`.
+/// `attempt` runs one rung; `is_unavailable` tells a missing rung, which goes on to the next, from a failing program,
+/// which ends the climb: a program that misbehaved in a better sandbox is not given a worse one. When no rung is left,
+/// `exhausted` makes the error of what was tried.
 pub fn climb<T, E>(
     rungs: &[Rung],
-    none: impl FnOnce() -> E,
     mut attempt: impl FnMut(Rung) -> Result<T, E>,
     is_unavailable: impl Fn(&E) -> bool,
-) -> Climbed<T, E> {
+    exhausted: impl FnOnce(Vec<(Rung, E)>) -> E,
+) -> Result<Climbed<T, E>, E> {
     let mut unavailable = Vec::new();
     for &rung in rungs {
         match attempt(rung) {
+            Ok(value) => return Ok(Climbed { value, unavailable }),
             Err(error) if is_unavailable(&error) => unavailable.push((rung, error)),
-            result => {
-                return Climbed { result, unavailable };
-            }
+            Err(error) => return Err(error),
         }
     }
-    let last = unavailable.pop().map_or_else(none, |(_, error)| error);
-    Climbed { result: Err(last), unavailable }
+    Err(exhausted(unavailable))
 }
 
 #[cfg(test)]
@@ -86,23 +84,42 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// A climb over fixed answers; an error below 100 means the rung is missing.
-    fn over(policy: SandboxPolicy, answers: &[Result<u8, u8>]) -> (Result<u8, u8>, Vec<(Rung, u8)>) {
-        let mut answers = answers.iter();
-        let climbed = climb(policy.rungs(), || 0, |_| *answers.next().unwrap(), |error| *error < 100);
+    #[derive(Debug, PartialEq)]
+    enum Answer {
+        Missing(u8),
+        Failed,
+        Exhausted(Vec<(Rung, Answer)>),
+    }
+
+    type Used = (u8, Vec<(Rung, Answer)>);
+
+    /// A climb over fixed answers, of which each must be asked for.
+    fn over(policy: SandboxPolicy, answers: Vec<Result<u8, Answer>>) -> Result<Used, Answer> {
+        let mut answers = answers.into_iter();
+        let attempt = |_| answers.next().unwrap();
+        let missing = |answer: &Answer| matches!(answer, Answer::Missing(_));
+        let climbed = climb(policy.rungs(), attempt, missing, Answer::Exhausted);
         assert_eq!(answers.next(), None, "a rung was not tried");
-        (climbed.result, climbed.unavailable)
+        climbed.map(|climbed| (climbed.value, climbed.unavailable))
     }
 
     #[test]
     fn the_ladder_goes_down_only_for_missing_rungs() {
+        use Answer::{Exhausted, Failed, Missing};
         use Rung::{Landlock, Namespaces};
         use SandboxPolicy::{AllowChroot, Auto, Require};
-        assert_eq!(over(Auto, &[Ok(7)]), (Ok(7), vec![]));
-        assert_eq!(over(Auto, &[Err(1), Ok(7)]), (Ok(7), vec![(Namespaces, 1)]));
-        assert_eq!(over(Auto, &[Err(1), Err(2)]), (Err(2), vec![(Namespaces, 1)]));
-        assert_eq!(over(Auto, &[Err(100)]), (Err(100), vec![]));
-        assert_eq!(over(Require, &[Err(1)]), (Err(1), vec![]));
-        assert_eq!(over(AllowChroot, &[Err(1), Err(2), Ok(7)]), (Ok(7), vec![(Namespaces, 1), (Landlock, 2)]));
+        assert_eq!(over(Auto, vec![Ok(7)]), Ok((7, vec![])));
+        assert_eq!(over(Auto, vec![Err(Missing(1)), Ok(7)]), Ok((7, vec![(Namespaces, Missing(1))])));
+        assert_eq!(over(Auto, vec![Err(Failed)]), Err(Failed));
+        assert_eq!(over(Auto, vec![Err(Missing(1)), Err(Failed)]), Err(Failed));
+        assert_eq!(over(Require, vec![Err(Missing(1))]), Err(Exhausted(vec![(Namespaces, Missing(1))])));
+        assert_eq!(
+            over(Auto, vec![Err(Missing(1)), Err(Missing(2))]),
+            Err(Exhausted(vec![(Namespaces, Missing(1)), (Landlock, Missing(2))]))
+        );
+        assert_eq!(
+            over(AllowChroot, vec![Err(Missing(1)), Err(Missing(2)), Ok(7)]),
+            Ok((7, vec![(Namespaces, Missing(1)), (Landlock, Missing(2))]))
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use oci_assemble::layer::Contents;
@@ -84,7 +84,7 @@ impl Image {
     pub(crate) fn module(&mut self, path: &str, name: &str, release: &str, depends: &str, more: &[&str]) {
         let directory = tempfile::tempdir().unwrap();
         let object = directory.path().join("module.o");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/depmod/module.c");
+        let source = source(directory.path(), include_str!("../depmod/module.c"));
         let mut compiler = Command::new("cc");
         compiler.args(["-c", "-fno-pic", "-o"]).arg(&object).arg(source).arg(format!("-DNAME={name}"));
         compiler.arg(format!("-DRELEASE=\"{release}\"")).arg(format!("-DDEPENDS=\"{depends}\"")).args(more);
@@ -126,13 +126,20 @@ impl Image {
     pub(crate) fn with_evil_depmod(mut self, mode: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join("evil");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/depmod/evil.c");
+        let source = source(directory.path(), include_str!("../depmod/evil.c"));
         let mut compiler = Command::new("cc");
         compiler.arg(format!("-DMODE={mode}")).arg("-o").arg(&program).arg(source);
         assert!(compiler.status().unwrap().success(), "cc failed");
         self.program("usr/bin/kmod", &program);
         self
     }
+}
+
+/// A C file in `directory`: where the test came from may be out of reach for who runs it.
+fn source(directory: &Path, text: &str) -> PathBuf {
+    let path = directory.join("source.c");
+    fs::write(&path, text).unwrap();
+    path
 }
 
 fn packed(program: &str, arguments: &[&str], bytes: &[u8], directory: &Path) -> Vec<u8> {
