@@ -1,4 +1,27 @@
-//! Where bytes live.
+//! Where bytes live: directories, layouts, archives, caches, mirrors.
+//!
+//! [`BlobSource`] gives blobs that are verified as they are read; [`BlobStore`] takes them as well. [`Layout`] is an
+//! OCI layout directory that survives power cuts, concurrent writers and full disks.
+//!
+//! Why the crate `ocidir` (0.8) is not used for that, but only as a judge in the tests: it does not synchronise blobs
+//! before the index that lists them, so after a power cut every blob may be empty while the index is whole; two writers
+//! at the same time lose each other's entries; a full disk makes it panic; its check passes over the digests of
+//! manifests and hangs on a pipe in the place of a blob; and its layers are dated by the clock.
 
 pub mod dir;
 pub mod layers;
+
+mod blob;
+mod cache;
+mod error;
+mod file;
+mod layout;
+mod resolve;
+mod verified;
+
+pub use blob::{BlobSource, BlobStore, VerifiedReader, read_document};
+pub use cache::{CacheDir, CacheEntry, CacheKind};
+pub use error::StoreError;
+pub use layout::{BlobSink, BlobWriter, Committed, Layout, Taken, Transaction};
+pub use resolve::{MAX_DEPTH, Resolved, reachable, resolve, select};
+pub use verified::Verified;

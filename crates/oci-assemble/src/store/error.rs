@@ -1,0 +1,115 @@
+//! What goes wrong between blobs and where they live.
+
+use std::io;
+
+use crate::image::{Digest, DocumentError, ImageError, Mismatch, SelectError};
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The system refused something.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file, relative to the layout, archive or cache.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A symlink, pipe or device where a file has to be.
+    #[error("{path} is not a regular file")]
+    NotRegular {
+        /// Relative to the layout.
+        path: String,
+    },
+    /// A blob is not there.
+    #[error("blob {digest} is missing")]
+    Missing {
+        /// Which.
+        digest: Digest,
+    },
+    /// A blob is not what its descriptor says.
+    #[error(transparent)]
+    Blob(#[from] Mismatch),
+    /// A document is larger than any real one.
+    #[error("blob {digest} has {size} bytes, too many for a document")]
+    TooLarge {
+        /// Which.
+        digest: Digest,
+        /// What its descriptor says.
+        size: u64,
+    },
+    /// A document cannot be read.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// A manifest and its configuration are no image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// An index does not have the platform.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// The manifest is for another platform than was asked for.
+    #[error("the image is for {found}, not for {wanted}")]
+    Platform {
+        /// What was asked for.
+        wanted: String,
+        /// What it is for.
+        found: String,
+    },
+    /// Indexes within indexes, deeper than any real one.
+    #[error("indexes are nested deeper than {limit}")]
+    Nesting {
+        /// How deep they are followed.
+        limit: usize,
+    },
+    /// The descriptor names something that is neither image nor index.
+    #[error("media type {media_type:?} is neither an image nor an index")]
+    Kind {
+        /// What it names.
+        media_type: String,
+    },
+    /// The layout has no image of that name.
+    #[error("no image {wanted} in the layout, which has {present:?}")]
+    NoImage {
+        /// Tag or digest asked for.
+        wanted: String,
+        /// Tags there are.
+        present: Vec<String>,
+    },
+    /// No name was given, and there are several images.
+    #[error("the layout has {found} images {present:?}, name one")]
+    SeveralImages {
+        /// How many.
+        found: usize,
+        /// Their tags.
+        present: Vec<String>,
+    },
+    /// A tag that cannot stand in a layout.
+    #[error("{tag:?} is not a valid tag")]
+    Tag {
+        /// The text.
+        tag: String,
+    },
+    /// Somebody reads or writes the layout, so nothing can be deleted.
+    #[error("the layout is in use")]
+    InUse,
+}
+
+/// The result of asking a store.
+pub(super) type Result<T> = std::result::Result<T, StoreError>;
+
+/// Makes an [`StoreError::Io`] of what the system said.
+pub(super) fn io(action: &'static str, path: impl Into<String>) -> impl FnOnce(io::Error) -> StoreError {
+    move |source| match mismatch(&source) {
+        Some(mismatch) => StoreError::Blob(mismatch),
+        None => StoreError::Io { action, path: path.into(), source },
+    }
+}
+
+/// The mismatch that a verified reader reported.
+pub(super) fn mismatch(error: &io::Error) -> Option<Mismatch> {
+    error.get_ref()?.downcast_ref::<Mismatch>().cloned()
+}
