@@ -2,6 +2,7 @@
 
 pub mod elf;
 pub mod image;
+pub mod inspect;
 pub mod layer;
 pub mod pkgdb;
 pub mod plan;

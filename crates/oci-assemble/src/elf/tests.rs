@@ -50,6 +50,8 @@ fn reads_what_a_program_needs() {
     );
     assert_eq!(machine.to_string(), "amd64");
     assert!(!Needed::parse(&module_for("zfs", "6.12.0")).unwrap().is_dynamic());
+    let shifted = [b"x".as_slice(), &bytes].concat();
+    assert!(Needed::parse(&shifted[1..]).is_ok(), "bytes may stand at any address");
     assert!(matches!(Needed::parse(b"#!/bin/sh\n"), Err(ElfError::NotElf)));
 }
 

@@ -17,6 +17,13 @@ impl Pattern {
         Self(parts.map(Into::into).collect())
     }
 
+    /// The directory, or the one path, that all fitting paths have in common: the parts before the first star.
+    pub fn stem(&self) -> TreePath {
+        let literal = self.0.iter().take_while(|part| !part.iter().any(|byte| matches!(byte, b'*' | b'?')));
+        let parts: Vec<&[u8]> = literal.map(AsRef::as_ref).collect();
+        TreePath::new(parts.join(&b'/')).unwrap_or_default()
+    }
+
     /// Whether `path` fits.
     pub fn matches(&self, path: &TreePath) -> bool {
         let mut names = path.components();
@@ -98,6 +105,11 @@ mod tests {
             ("usr/bin/clang-??", "usr/bin/clang-19", true),
         ] {
             assert_eq!(Pattern::new(pattern).matches(&TreePath::new(path).unwrap()), matched, "{pattern} {path}");
+        }
+        for (pattern, stem) in
+            [("/usr/src/**", "usr/src"), ("/usr/bin/cc", "usr/bin/cc"), ("*/x", ""), ("/a/b?/c", "a")]
+        {
+            assert_eq!(Pattern::new(pattern).stem(), TreePath::new(stem).unwrap(), "{pattern}");
         }
         assert_eq!(Pattern::new("usr//src/**").to_string(), "/usr/src/**");
     }

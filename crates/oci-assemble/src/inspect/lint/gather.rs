@@ -1,0 +1,204 @@
+//! Fetches what lints read, in one pass over the layers.
+//!
+//! Of programs and modules only what they say of themselves is kept, of libraries that were there before only their
+//! machine, so a whole image fits into little memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+
+use super::{LintError, LintInput};
+use crate::elf::{self, ELF_MAX, Identity, MODULE_MAX, Modinfo, Needed};
+use crate::layer::Contents;
+use crate::pkgdb;
+use crate::tree::{Content, FileTree, TreePath};
+
+/// Directories whose files are read whole.
+const FOLDERS: [&str; 8] = [
+    "usr/lib/bootc/kargs.d",
+    "usr/lib/tmpfiles.d",
+    "etc/tmpfiles.d",
+    "run/tmpfiles.d",
+    "usr/lib/sysusers.d",
+    "etc/sysusers.d",
+    "run/sysusers.d",
+    "etc/ld.so.conf.d",
+];
+/// Files that are read whole.
+const FILES: [&str; 5] =
+    ["etc/passwd", "etc/group", "etc/ld.so.conf", "usr/lib/ostree/prepare-root.conf", "etc/ostree/prepare-root.conf"];
+/// The largest file kept in memory, the limit of package databases. A larger one is left for its reader to refuse.
+const WHOLE_MAX: u64 = 1 << 30;
+/// An ELF file is no shorter than its header.
+const ELF_MIN: u64 = 52;
+/// Bytes that tell the machine of an ELF file.
+const IDENTITY_BYTES: u64 = 64;
+
+/// What is wanted of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Want {
+    /// All bytes.
+    Whole,
+    /// What a program or library needs.
+    Needed,
+    /// The machine of a library.
+    Identity,
+    /// What a module says of itself.
+    Module,
+}
+
+/// What a module says of itself, as far as lints ask.
+#[derive(Clone, Debug)]
+pub(super) struct ModuleFact {
+    pub(super) release: String,
+    pub(super) identity: Identity,
+}
+
+/// What was read.
+pub(super) struct Facts<'a> {
+    /// The files read whole; any other is opened where the input has it.
+    pub(super) contents: Fetched<'a>,
+    /// Programs and libraries to be checked; `Err` says why one is damaged. Other files are not in it.
+    pub(super) needed: BTreeMap<TreePath, Result<Needed, String>>,
+    /// Libraries of the base; `None` for what is no ELF file.
+    pub(super) identities: BTreeMap<TreePath, Option<Identity>>,
+    /// Modules to be checked; `Err` says why one is damaged.
+    pub(super) modules: BTreeMap<TreePath, Result<ModuleFact, String>>,
+}
+
+/// Contents of which some are in memory.
+pub(super) struct Fetched<'a> {
+    whole: BTreeMap<Content, Vec<u8>>,
+    rest: &'a dyn Contents,
+}
+
+impl Contents for Fetched<'_> {
+    fn open<'a>(&'a self, content: &'a Content) -> io::Result<Box<dyn Read + 'a>> {
+        match self.whole.get(content) {
+            Some(bytes) => Ok(Box::new(bytes.as_slice())),
+            None => self.rest.open(content),
+        }
+    }
+}
+
+/// The files whose bytes [`lint`](super::lint) reads, for a caller that fetches them together with others. Of
+/// libraries that were not added, the first 64 bytes are enough.
+pub fn wanted(tree: &FileTree, added: Option<&BTreeSet<TreePath>>) -> BTreeSet<TreePath> {
+    wants(tree, added, true).into_iter().map(|(path, _)| path).collect()
+}
+
+fn wants(tree: &FileTree, added: Option<&BTreeSet<TreePath>>, packages: bool) -> BTreeSet<(TreePath, Want)> {
+    let mut wants = BTreeSet::new();
+    let mut whole = |path: &TreePath| {
+        if let Some((found, _)) = tree.lookup(path.as_bytes())
+            && tree.content(&found).is_some_and(|content| content.size() <= WHOLE_MAX)
+        {
+            wants.insert((found, Want::Whole));
+        }
+    };
+    for folder in FOLDERS.iter().filter_map(|folder| tree.lookup(folder)) {
+        tree.children(&folder.0).for_each(|(path, _)| whole(path));
+    }
+    FILES.iter().filter_map(|file| TreePath::new(file).ok()).for_each(|path| whole(&path));
+    for (release, _) in super::kernel::releases(tree) {
+        release.join("modules.dep").iter().for_each(&mut whole);
+    }
+    if let Some(location) = pkgdb::detect(tree).filter(|_| packages) {
+        pkgdb::files(tree, &location).iter().for_each(whole);
+    }
+    let inspected = |path: &TreePath| added.is_none_or(|added| added.contains(path));
+    let programs = || tree.iter().filter(|(path, _)| is_visible(path) && tree.content(path).is_some());
+    let mut any = false;
+    for (path, inode) in programs().filter(|(path, _)| inspected(path)) {
+        let large = tree.content(path).is_some_and(|content| content.size() >= ELF_MIN);
+        if super::kernel::is_module(path) {
+            wants.insert((path.clone(), Want::Module));
+        } else if large && (inode.meta.mode & 0o111 != 0 || is_library(path.name())) {
+            wants.insert((path.clone(), Want::Needed));
+            any = true;
+        }
+    }
+    if any {
+        let libraries = programs().filter(|(path, _)| !inspected(path) && is_library(path.name()));
+        wants.extend(libraries.map(|(path, _)| (path.clone(), Want::Identity)));
+    }
+    wants
+}
+
+/// Whether the booted system sees the file there: the object store of ostree holds the same files again.
+fn is_visible(path: &TreePath) -> bool {
+    !path.as_bytes().starts_with(b"sysroot/")
+}
+
+/// `libx.so`, `libx.so.1`, `ld-linux-x86-64.so.2`.
+fn is_library(name: &[u8]) -> bool {
+    let ends = name.windows(3).enumerate().filter(|(_, part)| *part == b".so").map(|(at, _)| at + 3);
+    ends.into_iter().any(|end| name.get(end).is_none_or(|next| *next == b'.'))
+}
+
+impl<'a> Facts<'a> {
+    /// Reads all that is wanted, each content once.
+    pub(super) fn gather(input: &LintInput<'a>) -> Result<Self, LintError> {
+        let mut facts = Self {
+            contents: Fetched { whole: BTreeMap::new(), rest: input.contents },
+            needed: BTreeMap::new(),
+            identities: BTreeMap::new(),
+            modules: BTreeMap::new(),
+        };
+        let mut places: BTreeMap<Content, Vec<(TreePath, Want)>> = BTreeMap::new();
+        for (path, want) in wants(input.tree, input.added, input.packages.is_none()) {
+            if let Some(content) = input.tree.content(&path) {
+                places.entry(content.clone()).or_default().push((path, want));
+            }
+        }
+        let contents: BTreeSet<Content> = places.keys().cloned().collect();
+        input
+            .contents
+            .visit(&contents, &mut |content, reader| {
+                places.get(content).map_or(Ok(()), |places| facts.take(content, places, reader))
+            })
+            .map_err(LintError::Fetch)?;
+        Ok(facts)
+    }
+
+    fn take(&mut self, content: &Content, places: &[(TreePath, Want)], reader: &mut dyn Read) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let read_to = |limit: u64, bytes: &mut Vec<u8>, reader: &mut dyn Read| {
+            let left = limit.saturating_sub(bytes.len() as u64);
+            reader.take(left).read_to_end(bytes).map(drop)
+        };
+        let whole = places.iter().any(|(_, want)| *want == Want::Whole);
+        if !whole {
+            read_to(IDENTITY_BYTES, &mut bytes, reader)?;
+        }
+        let is_elf = elf::identity(&bytes).is_some();
+        let deep = |want: &Want| match want {
+            Want::Whole | Want::Module => true,
+            Want::Needed => is_elf,
+            Want::Identity => false,
+        };
+        if whole || places.iter().any(|(_, want)| deep(want)) {
+            let limit = if whole { content.size() } else { ELF_MAX.max(MODULE_MAX) };
+            read_to(limit, &mut bytes, reader)?;
+        }
+        let identity = elf::identity(&bytes);
+        for (path, want) in places {
+            match want {
+                Want::Whole => {}
+                Want::Identity => drop(self.identities.insert(path.clone(), identity)),
+                Want::Needed if identity.is_none() => {}
+                Want::Needed => {
+                    drop(self.needed.insert(path.clone(), Needed::parse(&bytes).map_err(|error| error.to_string())));
+                }
+                Want::Module => {
+                    let fact = Modinfo::parse(&bytes)
+                        .map(|info| ModuleFact { release: info.release().to_owned(), identity: info.identity });
+                    self.modules.insert(path.clone(), fact.map_err(|error| error.to_string()));
+                }
+            }
+        }
+        if whole {
+            self.contents.whole.insert(content.clone(), bytes);
+        }
+        Ok(())
+    }
+}

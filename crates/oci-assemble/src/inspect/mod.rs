@@ -1,0 +1,3 @@
+//! Observers: an image goes in, a report comes out. Nothing is changed and nothing is executed.
+
+pub mod lint;
