@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod files;
+pub mod generate;
 pub mod recipe;
 pub mod step;
 pub mod value;

@@ -4,9 +4,10 @@
 use super::document::{Fields, KeyPath, Node, Value};
 use super::error::{RecipeError, RecipeFault, Suggestion};
 use super::path::RecipePath;
-use super::rule::{Rule, ValueFault, suggestion};
+use super::rule::{Rule, ValueFault};
 use super::schema::{Between, Form, ID_MAX, Need, Shape, form_of, identity, tables_of};
 use super::tables;
+use crate::plan::nearest::nearest;
 
 type Checked = Result<(), RecipeError>;
 
@@ -203,7 +204,7 @@ fn near(name: &str, table: &Node, key: &str) -> Option<Suggestion> {
     }
     let is_table = |shape: Shape| matches!(shape, Shape::Once | Shape::Many(_));
     let tables = tables::all().filter(|table| name.is_empty() && is_table(table.shape)).map(|table| table.name);
-    suggestion(key, keys().map(|known| known.name).chain(tables)).map(Suggestion::Key)
+    nearest(key, keys().map(|known| known.name).chain(tables)).map(Suggestion::Key)
 }
 
 /// A key of another table.

@@ -128,11 +128,3 @@ pub(super) fn characters(
     refuse(text.len() > max, ValueFault::TooLong { max })?;
     refuse(!text.chars().all(is_allowed), ValueFault::Characters { allowed })
 }
-
-/// The word of `words` that `text` most likely means: at most a third of its characters differ, and at least one of
-/// them may.
-pub(super) fn nearest<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    let limit = (text.chars().count() / 3).max(1);
-    let distance = |word: &str| strsim::damerau_levenshtein(text, word);
-    words.map(|word| (distance(word), word)).filter(|(far, _)| *far <= limit).min().map(|(_, word)| word)
-}

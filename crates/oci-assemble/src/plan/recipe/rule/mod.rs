@@ -8,7 +8,7 @@ mod system;
 pub use fault::ValueFault;
 
 use super::path::RecipePath;
-use fault::nearest;
+use crate::plan::nearest::nearest;
 
 /// The form of a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,9 +151,4 @@ impl Rule {
         }
         Ok(text.to_owned())
     }
-}
-
-/// The word of `words` that `text` most likely means: at most a third of its letters differ.
-pub(super) fn suggestion(text: &str, words: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    nearest(text, words)
 }

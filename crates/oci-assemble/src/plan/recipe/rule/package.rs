@@ -1,6 +1,7 @@
 //! Packages, versions, kernels, and the builder.
 
 use super::fault::{ValueFault, characters, line, refuse};
+use crate::plan::nearest::nearest;
 
 /// The longest name or version that is accepted; far more than any distribution has.
 const NAME_MAX: usize = 255;
@@ -40,7 +41,7 @@ pub(super) fn kernel_pin(text: &str) -> Result<(), ValueFault> {
 pub(super) fn podman_argument(text: &str) -> Result<(), ValueFault> {
     line(text)?;
     let (option, value) = text.split_once('=').ok_or(ValueFault::Form { form: "--OPTION=VALUE" })?;
-    let nearest = super::nearest(option, PODMAN_OPTIONS.iter().copied());
+    let nearest = nearest(option, PODMAN_OPTIONS.iter().copied());
     refuse(!PODMAN_OPTIONS.contains(&option), ValueFault::Choice { words: PODMAN_OPTIONS, nearest })?;
     refuse(value.is_empty(), ValueFault::Empty)
 }
