@@ -48,3 +48,14 @@ pub(crate) fn platform() -> &'static str {
         _ => "linux/unknown",
     }
 }
+
+/// Nanoseconds since 1970, to judge how fresh the state of a file is.
+pub(crate) fn now() -> i128 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i128::try_from(since.as_nanos()).unwrap_or(i128::MAX))
+}
+
+/// The current directory.
+pub(crate) fn current_dir() -> std::io::Result<PathBuf> {
+    env::current_dir()
+}

@@ -76,9 +76,15 @@ impl<T, E: Error + Send + Sync + 'static> Context<T> for Result<T, E> {
     }
 }
 
-fn io_kinds<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = ErrorKind> + 'a {
-    std::iter::successors(Some(error), |error| error.source())
-        .filter_map(|error| error.downcast_ref::<std::io::Error>().map(std::io::Error::kind))
+/// The kinds of the operating system's errors in the chain.
+fn io_kinds(error: &(dyn Error + 'static)) -> Vec<ErrorKind> {
+    let mut kinds = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        kinds.extend(error.downcast_ref::<std::io::Error>().map(std::io::Error::kind));
+        next = error.source();
+    }
+    kinds
 }
 
 /// What the operating system said decides over what was expected.
@@ -94,7 +100,7 @@ fn refine(class: Class, error: &(dyn Error + 'static)) -> Class {
 }
 
 fn hint(class: Class, error: &(dyn Error + 'static)) -> Option<String> {
-    if io_kinds(error).any(|kind| kind == ErrorKind::StorageFull) {
+    if io_kinds(error).contains(&ErrorKind::StorageFull) {
         return Some("free some space and run the same command again; nothing half-written is left".into());
     }
     match class {

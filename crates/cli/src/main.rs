@@ -1,2 +1,48 @@
-//! The command line.
-fn main() {}
+//! The command line: reads arguments and environment, calls the library, prints, exits.
+
+mod args;
+mod cmd;
+mod env;
+mod exit;
+mod output;
+mod ui;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::args::{Cli, Command};
+use crate::exit::Failure;
+use crate::ui::Ui;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ui = Ui {
+        json: cli.output.json,
+        quiet: cli.output.quiet,
+        verbose: cli.output.verbose,
+        colour: env::colour(),
+        watched: env::watched(),
+    };
+    match run(&cli, ui) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            ui.fail(&failure);
+            ExitCode::from(failure.class.code())
+        }
+    }
+}
+
+fn run(cli: &Cli, ui: Ui) -> Result<(), Failure> {
+    let cache = cli.output.cache.as_deref();
+    match (&cli.command, &cli.build) {
+        (Some(Command::Plan(args)), _) => cmd::plan::run(args, ui, cache),
+        (Some(Command::Lint(args)), _) => cmd::lint::run(args, ui, cache),
+        (Some(Command::Inspect(args)), _) => cmd::inspect::run(args, ui, cache),
+        (Some(Command::Completions { shell }), _) => cmd::help::completions(*shell, ui),
+        (Some(Command::Man), _) => cmd::help::man(ui),
+        (None, Some(build)) => cmd::build::run(build, ui, cache),
+        _ => ui.data(&Cli::command().render_help().to_string()),
+    }
+}

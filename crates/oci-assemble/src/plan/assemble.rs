@@ -121,8 +121,8 @@ pub fn draft(
     Ok(all)
 }
 
-/// Takes the bytes of one blob.
-pub trait BlobSink: Write + Send {
+/// Takes the bytes of one layer's blob.
+pub trait LayerSink: Write + Send {
     /// Keeps what was written under its digest.
     fn publish(self: Box<Self>, sealed: &Sealed) -> io::Result<()>;
 }
@@ -131,7 +131,7 @@ pub trait BlobSink: Write + Send {
 pub fn seal_layer(
     draft: &LayerDraft,
     contents: &dyn Contents,
-    sink: Box<dyn BlobSink + '_>,
+    sink: Box<dyn LayerSink + '_>,
     options: SealOptions,
 ) -> Result<Layer, AssembleError> {
     let layer = || draft.name().to_owned();

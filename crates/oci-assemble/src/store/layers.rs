@@ -9,15 +9,12 @@ use std::num::NonZero;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::blob::BlobSource;
+use super::cache::{CacheDir, CacheKind};
+use super::error::StoreError;
 use crate::image::{Descriptor, Digest, Encoding, Hasher, MediaType};
 use crate::layer::{Contents, Gate, IndexError, IndexOptions, LayerIndex, decode, index};
 use crate::tree::{Content, FileTree, MergeError};
-
-/// Opens blobs. Law: the bytes are those of the descriptor's digest and size, or reading them ends in an error.
-pub trait OpenBlob: Sync {
-    /// Opens one blob.
-    fn open_blob(&self, descriptor: &Descriptor) -> io::Result<Box<dyn Read + Send + '_>>;
-}
 
 /// Keeps layer indexes by diff_id and blob digest (which rules a blob breaks depends on how it is compressed).
 /// Law: `get` after `put` gives the same index, or nothing.
@@ -38,6 +35,29 @@ impl IndexCache for NoCache {
     }
 
     fn put(&self, _: &Digest, _: &LayerIndex) {}
+}
+
+impl IndexCache for CacheDir {
+    fn get(&self, diff_id: &Digest, blob: &Digest) -> Option<LayerIndex> {
+        let packed = Self::get(self, CacheKind::LayerIndex, &index_key(diff_id, blob))?;
+        let mut text = String::new();
+        zstd::Decoder::new(&packed[..]).ok()?.take(INDEX_MAX).read_to_string(&mut text).ok()?;
+        LayerIndex::parse(&text)
+    }
+
+    fn put(&self, blob: &Digest, index: &LayerIndex) {
+        // Level 1: a cache is written once and read often, and the text packs well at any level.
+        if let Ok(packed) = zstd::encode_all(index.render().as_bytes(), 1) {
+            let _ = Self::put(self, CacheKind::LayerIndex, &index_key(&index.diff_id, blob), &packed);
+        }
+    }
+}
+
+/// The largest text of an index that is read back: two million entries of 500 bytes.
+const INDEX_MAX: u64 = 1 << 30;
+
+fn index_key(diff_id: &Digest, blob: &Digest) -> Digest {
+    Digest::of(format!("{diff_id} {blob}").as_bytes())
 }
 
 /// Why a layer cannot be used.
@@ -65,7 +85,10 @@ pub enum LayerFault {
     },
     /// The blob cannot be opened.
     #[error("cannot open the blob")]
-    Open(#[source] io::Error),
+    Open(#[source] StoreError),
+    /// The blob cannot be decompressed.
+    #[error("cannot decompress the blob")]
+    Decode(#[source] io::Error),
     /// The stream cannot be read.
     #[error("cannot read the layer")]
     Index(#[source] IndexError),
@@ -93,7 +116,7 @@ pub struct ReadOptions {
 
 /// The indexed layers of an image.
 pub struct ImageLayers<'a> {
-    blobs: &'a dyn OpenBlob,
+    blobs: &'a dyn BlobSource,
     layers: Vec<(Descriptor, Encoding, LayerIndex)>,
     places: BTreeMap<Digest, (usize, u64)>,
     read: usize,
@@ -108,7 +131,7 @@ impl std::fmt::Debug for ImageLayers<'_> {
 impl<'a> ImageLayers<'a> {
     /// Indexes layers, each given with its diff_id; from `cache` where that has them.
     pub fn open(
-        blobs: &'a dyn OpenBlob,
+        blobs: &'a dyn BlobSource,
         layers: &[(Descriptor, Digest)],
         cache: &dyn IndexCache,
         options: ReadOptions,
@@ -173,12 +196,13 @@ impl<'a> ImageLayers<'a> {
 
     fn stream(&self, layer: usize) -> io::Result<Box<dyn Read + '_>> {
         let (descriptor, encoding, _) = &self.layers[layer];
-        Ok(Box::new(decode(self.blobs.open_blob(descriptor)?, *encoding)?))
+        let blob = self.blobs.open(descriptor).map_err(io::Error::other)?;
+        Ok(Box::new(decode(blob, *encoding)?))
     }
 }
 
 fn open_one(
-    blobs: &dyn OpenBlob,
+    blobs: &dyn BlobSource,
     descriptor: &Descriptor,
     diff_id: &Digest,
     cache: &dyn IndexCache,
@@ -195,7 +219,7 @@ fn open_one(
         return Ok((encoding, index));
     }
     read.fetch_add(1, Ordering::Relaxed);
-    let blob = blobs.open_blob(descriptor).map_err(LayerFault::Open)?;
+    let blob = blobs.open(descriptor).map_err(LayerFault::Open)?;
     let mut stream =
         decode(blob, encoding).map_err(|source| LayerFault::Index(IndexError::Read { offset: 0, source }))?;
     let mut found = index(&mut stream, IndexOptions { gate, ..IndexOptions::default() }).map_err(LayerFault::Index)?;
@@ -207,10 +231,10 @@ fn open_one(
         Digest::Sha512(_) => {
             // The index is by SHA-256; the other digest takes one more pass.
             let mut hasher = diff_id.hasher();
-            let again = blobs.open_blob(descriptor).map_err(LayerFault::Open)?;
+            let again = blobs.open(descriptor).map_err(LayerFault::Open)?;
             decode(again, encoding)
                 .and_then(|mut stream| io::copy(&mut stream, &mut hasher))
-                .map_err(LayerFault::Open)?;
+                .map_err(LayerFault::Decode)?;
             hasher.finish()
         }
     };

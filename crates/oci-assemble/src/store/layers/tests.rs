@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::layer::{Compression, LayerDraft, SealOptions, seal};
+use crate::store::VerifiedReader;
 use crate::tree::{TreeDelta, TreePath};
 
 /// Blobs in memory that count how often they were opened.
@@ -10,11 +11,15 @@ struct Memory {
     opened: Mutex<Vec<Digest>>,
 }
 
-impl OpenBlob for Memory {
-    fn open_blob(&self, descriptor: &Descriptor) -> io::Result<Box<dyn Read + Send + '_>> {
+impl BlobSource for Memory {
+    fn has(&self, descriptor: &Descriptor) -> Result<bool, StoreError> {
+        Ok(self.blobs.contains_key(&descriptor.digest))
+    }
+
+    fn open(&self, descriptor: &Descriptor) -> Result<VerifiedReader<'_>, StoreError> {
         self.opened.lock().unwrap().push(descriptor.digest);
-        let blob = self.blobs.get(&descriptor.digest).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(&blob[..]))
+        let blob = self.blobs.get(&descriptor.digest).ok_or(StoreError::Missing { digest: descriptor.digest })?;
+        Ok(VerifiedReader::new(descriptor, &blob[..]))
     }
 }
 

@@ -1,0 +1,298 @@
+//! `assemble --recipe F`: resolve, stage, assemble, lint, write.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use oci_assemble::image::{Digest, Epoch, Image, ImageReference};
+use oci_assemble::inspect::lint::{Forbid, LayerFacts, LintInput, LintOptions, LintReport, Severity, lint};
+use oci_assemble::layer::{Compression, Contents, Gate, SealOptions, Sources};
+use oci_assemble::plan::assemble::{Drafted, draft, seal_layer};
+use oci_assemble::plan::recipe::Recipe;
+use oci_assemble::plan::step::Group;
+use oci_assemble::plan::value::resolve;
+use oci_assemble::store::dir::HostContents;
+use oci_assemble::store::layers::ImageLayers;
+use oci_assemble::store::{CacheDir, CacheKind};
+use oci_assemble::tree::FileTree;
+use serde::{Deserialize, Serialize};
+
+use super::lint::{image_facts, own_layer};
+use super::plan::layers;
+use crate::args::{Build, SourceArgs};
+use crate::env;
+use crate::exit::{Class, Context, Failure};
+use crate::output::Output;
+use crate::ui::{Ui, bytes};
+use crate::wire::{self, Job, OpenedImage, StageSettings};
+
+/// The annotation that names what a layer of ours holds.
+pub(crate) const LAYER_ANNOTATION: &str = "io.assemble.layer";
+
+/// How close to the scan an input may have changed, in nanoseconds, for its state to prove anything: file systems date
+/// changes by a clock that ticks a few hundred times a second, some only every two seconds.
+const CLOCK_GRAIN: i128 = 2_000_000_000;
+
+/// A resolved build: everything but the content.
+pub(crate) struct Prepared {
+    pub(crate) base: OpenedImage,
+    pub(crate) epoch: Epoch,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) compression: Compression,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) output: ImageReference,
+}
+
+impl Prepared {
+    pub(crate) fn new(
+        job: &Job,
+        source: &SourceArgs,
+        cache: Option<&Arc<CacheDir>>,
+        settings: &StageSettings,
+        output: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let recipe = job.recipe();
+        let output = output.or(recipe.output.image.as_deref()).ok_or_else(|| {
+            Failure::new(Class::Usage, "the recipe does not say where the image goes")
+                .hint("give --output oci:DIR:TAG, or set image in the recipe's [output] table")
+        })?;
+        let output = wire::reference(output)?;
+        let groups = wire::groups(job, settings)?;
+        let base = wire::image(&recipe.base.image, job.platform.as_ref(), source, cache)?;
+        let epoch = wire::epoch(&base.image)?;
+        let labels = labels(recipe, &base);
+        let annotations = annotations(recipe, &base);
+        let compression = wire::compression(&recipe.layers);
+        Ok(Self { base, epoch, groups, compression, labels, annotations, output })
+    }
+}
+
+/// Labels to set: what bootc asks for, what names the image, the recipe's own last.
+fn labels(recipe: &Recipe, base: &OpenedImage) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([("containers.bootc".to_owned(), "1".to_owned())]);
+    let version = "org.opencontainers.image.version";
+    if let Some(own) = &recipe.image.version {
+        labels.insert(version.into(), own.clone());
+    } else if !base.image.config().labels.contains_key(version) {
+        labels.insert(version.into(), recipe.image.name.clone());
+    }
+    let texts = [("title", recipe.image.title.as_ref()), ("description", recipe.image.description.as_ref())];
+    for (key, text) in texts {
+        labels.extend(text.map(|text| (format!("org.opencontainers.image.{key}"), text.clone())));
+    }
+    labels.extend(recipe.image.labels.clone());
+    labels
+}
+
+/// Annotations to set: the base by name and digest (image-spec, annotations.md), the recipe's own last.
+fn annotations(recipe: &Recipe, base: &OpenedImage) -> BTreeMap<String, String> {
+    let mut annotations =
+        BTreeMap::from([("org.opencontainers.image.base.digest".to_owned(), base.digest.to_string())]);
+    // The name of a local copy says nothing to anybody else.
+    if let Some(name) = recipe.base.image.strip_prefix("docker://") {
+        annotations.insert("org.opencontainers.image.base.name".into(), name.to_owned());
+    }
+    annotations.extend(recipe.image.annotations.clone());
+    annotations
+}
+
+/// What a build left, remembered and printed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Built {
+    image: Digest,
+    output: String,
+    base: Digest,
+    layers: Vec<BuiltLayer>,
+    notes: Vec<String>,
+    lint: BTreeMap<String, usize>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct BuiltLayer {
+    name: String,
+    digest: Digest,
+    diff_id: Digest,
+    size: u64,
+    uncompressed: u64,
+}
+
+pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
+    let cache = wire::cache(cache)?;
+    let job = wire::load(&args.recipe)?;
+    let jobs = args.jobs.unwrap_or_else(env::processors);
+    let settings = StageSettings { sandbox: args.sandbox, workspace: env::temp_dir(), jobs };
+    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &settings, args.destination.as_deref())?;
+    let scanned = env::now();
+    let resolved = resolve(&prepared.groups).context(Class::Usage, "resolving the recipe")?;
+    let key = wire::build_key(&[
+        concat!("assemble ", env!("CARGO_PKG_VERSION")),
+        &job.recipe().digest().to_string(),
+        &prepared.base.digest.to_string(),
+        &prepared.epoch.to_string(),
+        &prepared.compression.identity(),
+        &resolved.stamp.to_string(),
+        &prepared.output.to_string(),
+    ]);
+    if let Some(cache) = cache.as_ref().filter(|_| !args.no_cache)
+        && let Some(built) = known(cache, &key, &prepared)
+    {
+        ui.detail("nothing changed since this image was built");
+        return print(&built, true, ui);
+    }
+    let built = assemble(&job, &prepared, cache.as_ref(), jobs, ui)?;
+    if let Some(cache) = &cache
+        && scanned - resolved.youngest > CLOCK_GRAIN
+        && let Ok(text) = serde_json::to_vec(&built)
+        && let Err(error) = cache.put(CacheKind::Image, &key, &text)
+    {
+        ui.detail(&format!("the cache did not take the result: {error}"));
+    }
+    print(&built, false, ui)
+}
+
+/// The result of an equal build before, when its image is still where it was put.
+fn known(cache: &CacheDir, key: &Digest, prepared: &Prepared) -> Option<Built> {
+    let built: Built = serde_json::from_slice(&cache.get(CacheKind::Image, key)?).ok()?;
+    Output::new(&prepared.output).ok()?.has(&built.image).then_some(built)
+}
+
+fn assemble(
+    job: &Job,
+    prepared: &Prepared,
+    cache: Option<&Arc<CacheDir>>,
+    jobs: std::num::NonZero<usize>,
+    ui: Ui,
+) -> Result<Built, Failure> {
+    let base = layers(&prepared.base, cache, jobs, Gate::Refuse, ui)?;
+    let tree = base.tree().context(Class::Data, "merging the base's layers")?;
+    let root = job.root.try_clone().context(Class::Io, "opening the recipe's directory again")?;
+    let host = HostContents::new(root);
+    let architecture = &prepared.base.image.config().platform.architecture;
+    let bar = ui.bar(None, "staging");
+    let drafted = draft(&prepared.groups, &tree, &[&base, &host], prepared.epoch, architecture);
+    bar.finish_and_clear();
+    let drafted = drafted.context(Class::Data, format!("assembling {}", job.recipe().image.name))?;
+    for note in &drafted.notes {
+        ui.say(note);
+    }
+    let mut sources: Vec<&dyn Contents> = vec![&base, &host];
+    sources.extend(drafted.contents.iter().map(|contents| &**contents as &dyn Contents));
+    let sources = Sources::new(sources);
+
+    let output = Output::new(&prepared.output)?.begin(cache)?;
+    let mut image = prepared.base.image.clone();
+    let mut built = Vec::new();
+    let options = SealOptions { compression: prepared.compression, threads: jobs };
+    for draft in &drafted.drafts {
+        let draft = draft.clone().with_annotation(LAYER_ANNOTATION, draft.name());
+        let bar = ui.bar(None, &format!("writing layer {}", draft.name()));
+        let sink = output.sink()?;
+        let layer = seal_layer(&draft, &sources, sink, options);
+        bar.finish_and_clear();
+        let layer = layer.context(Class::Io, format!("writing the layer {}", draft.name()))?;
+        built.push((draft.name().to_owned(), layer.clone()));
+        image = image.append(layer).context(Class::Data, "appending the layer")?;
+    }
+    let image = dress(image, prepared);
+    let report =
+        check(job, &image, &drafted, &base, &sources, built.iter().map(|(_, layer)| own_layer(layer)).collect())?;
+    report_findings(&report, ui);
+    super::lint::verdict(&report, &job.recipe().image.name)?;
+    output.commit(&prepared.base, &image, jobs)?;
+    Ok(Built {
+        image: image.digest(),
+        output: prepared.output.to_string(),
+        base: prepared.base.digest,
+        layers: built
+            .into_iter()
+            .map(|(name, layer)| BuiltLayer {
+                name,
+                digest: layer.descriptor.digest,
+                diff_id: layer.diff_id,
+                size: layer.descriptor.size,
+                uncompressed: layer.uncompressed_size.unwrap_or(0),
+            })
+            .collect(),
+        notes: drafted.notes,
+        lint: BTreeMap::from([
+            ("fatal".into(), report.count(Severity::Fatal)),
+            ("warning".into(), report.count(Severity::Warning)),
+        ]),
+    })
+}
+
+/// Sets labels, annotations and the date.
+fn dress(mut image: Image, prepared: &Prepared) -> Image {
+    for (key, value) in &prepared.labels {
+        image = image.with_label(key, value);
+    }
+    for (key, value) in &prepared.annotations {
+        image = image.with_annotation(key, value);
+    }
+    // bootc dates the deployment by the annotation, everybody else by the configuration.
+    image = image.with_annotation("org.opencontainers.image.created", prepared.epoch.to_string());
+    image.with_created(prepared.epoch)
+}
+
+fn check(
+    job: &Job,
+    image: &Image,
+    drafted: &Drafted,
+    base: &ImageLayers<'_>,
+    contents: &dyn Contents,
+    ours: Vec<LayerFacts>,
+) -> Result<LintReport, Failure> {
+    let mut facts: Vec<LayerFacts> = base
+        .layers()
+        .map(|(descriptor, index)| LayerFacts {
+            digest: descriptor.digest,
+            diff_id: index.diff_id,
+            media_type: descriptor.media_type.to_string(),
+            violations: index.violations.clone(),
+            ours: false,
+        })
+        .collect();
+    facts.extend(ours);
+    let recipe = job.recipe();
+    let forbid = Forbid {
+        packages: recipe.forbid.packages.clone(),
+        paths: recipe.forbid.paths.iter().map(ToString::to_string).collect(),
+    };
+    let tree: &FileTree = &drafted.tree;
+    let input = LintInput {
+        tree,
+        contents,
+        image: &image_facts(image),
+        layers: &facts,
+        added: Some(&drafted.added),
+        packages: None,
+        forbid: &forbid,
+    };
+    let skip = recipe.lint.skip.iter().map(|skip| (skip.name.clone(), skip.reason.clone())).collect();
+    lint(&input, &LintOptions { skip, fatal_warnings: false }).context(Class::Usage, "checking the image")
+}
+
+fn report_findings(report: &LintReport, ui: Ui) {
+    let fatal = !report.passed;
+    if fatal || ui.verbose > 0 {
+        ui.say(report.to_string().trim_end());
+    }
+}
+
+fn print(built: &Built, cached: bool, ui: Ui) -> Result<(), Failure> {
+    if ui.json {
+        let mut value = serde_json::to_value(built).context(Class::Usage, "writing the result")?;
+        value["cached"] = cached.into();
+        return ui.document("build", value);
+    }
+    for layer in &built.layers {
+        ui.say(&format!("layer {:20} {:>10} {}", layer.name, bytes(layer.size), layer.digest));
+    }
+    let warnings = built.lint.get("warning").copied().unwrap_or(0);
+    if warnings > 0 {
+        ui.say(&format!("{warnings} lint warnings; `assemble lint {}` shows them", built.output));
+    }
+    ui.say(&format!("wrote {}", built.output));
+    ui.data(&built.image.to_string())
+}

@@ -1,0 +1,108 @@
+//! `assemble lint`: is this a sound bootc image?
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use oci_assemble::image::Image;
+use oci_assemble::inspect::lint::{Forbid, ImageFacts, LINTS, LayerFacts, LintInput, LintOptions, LintReport, lint};
+use oci_assemble::layer::{Gate, Violations};
+
+use super::plan::layers;
+use crate::args::LintArgs;
+use crate::env;
+use crate::exit::{Class, Context, Failure};
+use crate::ui::Ui;
+use crate::wire;
+
+pub(crate) fn run(args: &LintArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
+    let Some(name) = args.image.as_deref().filter(|_| !args.list) else {
+        return list(ui);
+    };
+    let cache = wire::cache(cache)?;
+    let platform = args.platform.as_deref().map(wire::platform).transpose()?;
+    let image = wire::image(name, platform.as_ref(), &args.source, cache.as_ref())?;
+    let layers = layers(&image, cache.as_ref(), env::processors(), Gate::Record, ui)?;
+    let tree = layers.tree().context(Class::Data, "merging the layers")?;
+    let facts: Vec<LayerFacts> = layers
+        .layers()
+        .zip(image.image.layers())
+        .map(|((descriptor, index), (_, diff_id))| LayerFacts {
+            digest: descriptor.digest,
+            diff_id: *diff_id,
+            media_type: descriptor.media_type.to_string(),
+            violations: index.violations.clone(),
+            ours: is_ours(descriptor),
+        })
+        .collect();
+    let input = LintInput {
+        tree: &tree,
+        contents: &layers,
+        image: &image_facts(&image.image),
+        layers: &facts,
+        added: None,
+        packages: None,
+        forbid: &Forbid::default(),
+    };
+    let skip = args.skip.iter().map(|name| (name.clone(), "left out on the command line".to_owned())).collect();
+    let options = LintOptions { skip, fatal_warnings: args.fatal_warnings };
+    let report = lint(&input, &options).context(Class::Data, format!("checking {name}"))?;
+    show(&report, ui)?;
+    verdict(&report, name)
+}
+
+fn is_ours(descriptor: &oci_assemble::image::Descriptor) -> bool {
+    descriptor.annotations.contains_key(super::build::LAYER_ANNOTATION)
+}
+
+/// What lints look at of the manifest and the configuration.
+pub(crate) fn image_facts(image: &Image) -> ImageFacts {
+    let config = image.config();
+    ImageFacts {
+        architecture: config.platform.architecture.clone(),
+        os: config.platform.os.clone(),
+        created: config.created.clone(),
+        labels: config.labels.clone(),
+        annotations: image.manifest().annotations.clone(),
+    }
+}
+
+fn show(report: &LintReport, ui: Ui) -> Result<(), Failure> {
+    if ui.json {
+        let value = serde_json::to_value(report).context(Class::Usage, "writing the report")?;
+        return ui.document("lint", value);
+    }
+    ui.data(&report.to_string())
+}
+
+/// A failure when the report is a negative answer.
+pub(crate) fn verdict(report: &LintReport, name: &str) -> Result<(), Failure> {
+    if report.passed {
+        return Ok(());
+    }
+    Err(Failure::new(Class::Negative, format!("{name} does not pass the lints"))
+        .hint("skip a lint in the recipe's [lint] table with a reason, when the finding is wanted"))
+}
+
+fn list(ui: Ui) -> Result<(), Failure> {
+    if ui.json {
+        let lints: Vec<_> =
+            LINTS.iter().map(|lint| BTreeMap::from([("name", lint.name), ("description", lint.about)])).collect();
+        return ui.document("lints", serde_json::json!({ "lints": lints }));
+    }
+    let mut text = String::new();
+    for lint in LINTS {
+        text.push_str(&format!("{:26} {:8} {}\n", lint.name, lint.severity.to_string(), lint.about));
+    }
+    ui.data(&text)
+}
+
+/// No violations: what this program wrote keeps the rules by construction.
+pub(crate) fn own_layer(layer: &oci_assemble::image::Layer) -> LayerFacts {
+    LayerFacts {
+        digest: layer.descriptor.digest,
+        diff_id: layer.diff_id,
+        media_type: layer.descriptor.media_type.to_string(),
+        violations: Violations::default(),
+        ours: true,
+    }
+}

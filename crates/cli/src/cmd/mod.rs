@@ -1,0 +1,7 @@
+//! One file each subcommand.
+
+pub(crate) mod build;
+pub(crate) mod help;
+pub(crate) mod inspect;
+pub(crate) mod lint;
+pub(crate) mod plan;

@@ -1,0 +1,91 @@
+//! `assemble plan`: what a build would do.
+
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::Arc;
+
+use kmod_stage::kernel::Kernels;
+use oci_assemble::image::{Image, Platform};
+use oci_assemble::layer::Gate;
+use oci_assemble::plan::value::{BasePlan, Plan, Resolved, resolve};
+use oci_assemble::store::CacheDir;
+use oci_assemble::store::layers::{ImageLayers, IndexCache, NoCache, ReadOptions};
+use oci_assemble::tree::FileTree;
+
+use super::build::Prepared;
+use crate::args::{PlanArgs, Sandbox};
+use crate::env;
+use crate::exit::{Class, Context, Failure};
+use crate::ui::Ui;
+use crate::wire::{self, Job, OpenedImage, StageSettings};
+
+pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
+    let cache = wire::cache(cache)?;
+    let job = wire::load(&args.recipe)?;
+    let settings = StageSettings { sandbox: Sandbox::Auto, workspace: env::temp_dir(), jobs: env::processors() };
+    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &settings, None)?;
+    let layers = layers(&prepared.base, cache.as_ref(), settings.jobs, Gate::Refuse, ui)?;
+    let tree = layers.tree().context(Class::Data, "merging the base's layers")?;
+    let plan = plan(&job, &prepared, Some(&tree))?;
+    if ui.json {
+        let plan = serde_json::to_value(&plan).context(Class::Usage, "writing the plan")?;
+        return ui.document("plan", plan);
+    }
+    ui.data(&format!(
+        "{}\n# The recipe, merged; each value with the place it came from.\n{}",
+        plan.render(),
+        job.merged.render()
+    ))
+}
+
+/// The layers of an image, indexed.
+pub(crate) fn layers<'a>(
+    image: &'a OpenedImage,
+    cache: Option<&Arc<CacheDir>>,
+    threads: NonZero<usize>,
+    gate: Gate,
+    ui: Ui,
+) -> Result<ImageLayers<'a>, Failure> {
+    let pairs: Vec<_> = image.image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
+    let cache: &dyn IndexCache = match cache {
+        Some(cache) => &**cache,
+        None => &NoCache,
+    };
+    let bar = ui.bar(None, "reading layers");
+    let layers = ImageLayers::open(&*image.blobs, &pairs, cache, ReadOptions { gate, threads });
+    bar.finish_and_clear();
+    let layers = layers.context(Class::Data, format!("reading the layers of {}", image.name))?;
+    ui.detail(&format!("{} of {} layers read, the others known by their indexes", layers.read(), pairs.len()));
+    Ok(layers)
+}
+
+/// The plan of a prepared build.
+pub(crate) fn plan(job: &Job, prepared: &Prepared, tree: Option<&FileTree>) -> Result<Plan, Failure> {
+    let recipe = job.recipe();
+    let Resolved { layers, .. } = resolve(&prepared.groups).context(Class::Usage, "resolving the recipe")?;
+    let base = &prepared.base.image;
+    Ok(Plan {
+        tool: concat!("assemble ", env!("CARGO_PKG_VERSION")).into(),
+        recipe: recipe.digest(),
+        image: recipe.image.name.clone(),
+        base: base_plan(&prepared.base, base),
+        kernel: tree.and_then(|tree| Kernels::find(tree).bootable.pop()).map(|release| release.to_string()),
+        epoch: prepared.epoch,
+        compression: prepared.compression.identity(),
+        layers,
+        labels: prepared.labels.clone(),
+        annotations: prepared.annotations.clone(),
+        output: prepared.output.to_string(),
+    })
+}
+
+fn base_plan(opened: &OpenedImage, base: &Image) -> BasePlan {
+    let platform: &Platform = &base.config().platform;
+    BasePlan {
+        reference: opened.name.clone(),
+        digest: opened.digest,
+        platform: platform.to_string(),
+        layers: base.layers().len(),
+        bytes: base.layers().map(|(descriptor, _)| descriptor.size).sum(),
+    }
+}

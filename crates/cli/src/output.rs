@@ -1,0 +1,141 @@
+//! Where an image is written: a layout, or an archive of one.
+
+use std::io::{self, Write};
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use oci_assemble::image::{Digest, Image, ImageReference, LayoutReference};
+use oci_assemble::layer::Sealed;
+use oci_assemble::plan::assemble::LayerSink;
+use oci_assemble::store::{BlobSink, BlobSource, CacheDir, Layout, StoreError, Transaction, Verified, resolve};
+
+use crate::exit::{Class, Context, Failure};
+use crate::wire::{self, OpenedImage};
+
+/// A place for images.
+pub(crate) enum Output {
+    /// A layout.
+    Layout(LayoutReference),
+    /// An archive.
+    Archive(LayoutReference),
+}
+
+impl Output {
+    pub(crate) fn new(reference: &ImageReference) -> Result<Self, Failure> {
+        let (place, output): (&LayoutReference, fn(LayoutReference) -> Self) = match reference {
+            ImageReference::OciDir(place) => (place, Self::Layout),
+            ImageReference::OciArchive(place) => (place, Self::Archive),
+            other => {
+                return Err(Failure::new(Class::Usage, format!("images cannot be written to {other}"))
+                    .hint("write to oci:DIR:TAG or oci-archive:FILE:TAG"));
+            }
+        };
+        if place.digest.is_some() {
+            let text = format!("{reference} names a digest, but the digest of a new image is not known before");
+            return Err(Failure::new(Class::Usage, text).hint("name a tag instead"));
+        }
+        Ok(output(place.clone()))
+    }
+
+    fn place(&self) -> &LayoutReference {
+        match self {
+            Self::Layout(place) | Self::Archive(place) => place,
+        }
+    }
+
+    /// Whether the image is there whole, under its tag. Costs a look at each blob.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        match self {
+            // An archive is cheap to write again, and cannot be looked into as cheaply.
+            Self::Archive(_) => false,
+            Self::Layout(place) => layout_has(place, digest).unwrap_or(false),
+        }
+    }
+}
+
+fn layout_has(place: &LayoutReference, digest: &Digest) -> Result<bool, Failure> {
+    let dir = wire::open_dir(&PathBuf::from(&place.path), Class::Io)?;
+    let look = || {
+        let layout = Layout::open(dir)?;
+        let entry = layout.find(place.tag.as_deref(), Some(digest))?;
+        let image = resolve(&layout, &entry, None)?.image;
+        for blob in image.blobs() {
+            if !layout.has(blob)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    let found: Result<bool, StoreError> = look();
+    found.context(Class::Io, "looking for the image")
+}
+
+/// A place being written.
+pub(crate) struct Writing {
+    transaction: Transaction,
+    output: Output,
+    /// The layout that becomes the archive.
+    scratch: Option<tempfile::TempDir>,
+}
+
+impl Output {
+    /// Begins to write. Nothing is visible before [`Writing::commit`].
+    pub(crate) fn begin(self, cache: Option<&Arc<CacheDir>>) -> Result<Writing, Failure> {
+        let path = PathBuf::from(&self.place().path);
+        let (dir, scratch) = match &self {
+            Self::Layout(_) => (wire::make_dir(&path)?, None),
+            Self::Archive(_) => {
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                let scratch = tempfile::Builder::new().prefix(".assemble-").tempdir_in(parent.unwrap_or(".".as_ref()));
+                let scratch = scratch.context(Class::Io, format!("making a directory beside {}", path.display()))?;
+                (wire::open_dir(scratch.path(), Class::Io)?, Some(scratch))
+            }
+        };
+        let verified = cache.map_or_else(Verified::default, |cache| Verified::in_cache(Arc::clone(cache)));
+        let transaction =
+            Layout::write_with(dir, verified).context(Class::Io, format!("writing to {}", path.display()))?;
+        Ok(Writing { transaction, output: self, scratch })
+    }
+}
+
+impl Writing {
+    /// Takes the bytes of one layer.
+    pub(crate) fn sink(&self) -> Result<Box<dyn LayerSink + '_>, Failure> {
+        let sink = self.transaction.sink().context(Class::Io, "making a file for the layer")?;
+        Ok(Box::new(Sink(sink)))
+    }
+
+    /// Takes the base's blobs, writes manifest and configuration, and lists the image.
+    pub(crate) fn commit(self, base: &OpenedImage, image: &Image, threads: NonZero<usize>) -> Result<(), Failure> {
+        let Self { transaction, output, scratch } = self;
+        let blobs: Vec<_> = base.image.layers().map(|(descriptor, _)| descriptor.clone()).collect();
+        transaction.take_all(&*base.blobs, &blobs, threads).context(Class::Data, "taking the base's layers")?;
+        let descriptor = transaction.put_image(image).context(Class::Io, "writing the manifest")?;
+        let tag = output.place().tag.clone();
+        transaction.commit(tag.as_deref(), &descriptor).context(Class::Io, "listing the image")?;
+        if let Some(scratch) = scratch {
+            let layout = wire::open_dir(scratch.path(), Class::Io)?;
+            let _ = layout;
+        }
+        Ok(())
+    }
+}
+
+struct Sink<'t>(BlobSink<'t>);
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl LayerSink for Sink<'_> {
+    fn publish(self: Box<Self>, sealed: &Sealed) -> io::Result<()> {
+        self.0.publish(&sealed.digest, sealed.size).map_err(io::Error::other)
+    }
+}
