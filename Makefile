@@ -32,7 +32,7 @@ test: base
 
 test-full: test demo
 	tests/clients/clients.sh $(IMAGE)
-	tests/boot/boot.sh $(IMAGE) probe 'probe: loaded'
+	tests/boot/boot.sh $(IMAGE) probe 'probe: loaded, answer 42, level 2'
 
 bench: demo
 	tests/bench/bench.sh $(WORK)

@@ -41,6 +41,8 @@ rm -rf "$work/bundle"
   cat "$(dirname "$0")/guest.sh"
 } | dd bs=512 conv=sync status=none | tr '\0' '\n' >"$work/disk"
 
+arguments='root=/dev/vda rootfstype=erofs ro console=ttyS0 panic=-1 systemd.volatile=state'
+arguments+=' systemd.run="/bin/sh /dev/vdb"'
 begin=$(date +%s)
 status=0
 timeout --kill-after=5 "$limit" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 \
@@ -48,7 +50,7 @@ timeout --kill-after=5 "$limit" qemu-system-x86_64 -accel tcg,thread=multi -cpu 
   -kernel "$work/vmlinuz" -initrd "$work/initramfs.img" \
   -drive "file=$work/root.erofs,if=virtio,format=raw,readonly=on" \
   -drive "file=$work/disk,if=virtio,format=raw,readonly=on" \
-  -append 'root=/dev/vda rootfstype=erofs ro console=ttyS0 panic=-1 systemd.volatile=state systemd.run="/bin/sh /dev/vdb"' \
+  -append "$arguments" \
   >"$work/qemu" 2>&1 || status=$?
 seconds=$(($(date +%s) - begin))
 tr -d '\r' <"$work/report" >"$work/lines"
@@ -64,9 +66,11 @@ fail() {
 [ $status = 0 ] || fail "QEMU ended with status $status"
 grep -qx 'end' "$work/lines" || fail "the guest did not get to the end of its script"
 grep -qx 'modprobe 0' "$work/lines" || fail "modprobe failed"
-grep -q "^depends ${module//-/_} before=no " "$work/lines" || fail "the module was loaded beforehand, which proves nothing"
+grep -q "^depends ${module//-/_} before=no " "$work/lines" ||
+  fail "the module was loaded at boot and cannot be unloaded, so modprobe proves nothing"
 if grep -q '^depends .* after=no' "$work/lines"; then fail "the module or a dependency was not loaded"; fi
 if [ -n "$expected" ]; then
-  grep '^log ' "$work/lines" | grep -qF -- "$expected" || fail "the kernel log lacks \"$expected\""
+  grep '^log ' "$work/lines" >"$work/log" || true
+  grep -qF -- "$expected" "$work/log" || fail "the kernel log lacks \"$expected\""
 fi
 echo "PASS boot $module: loaded $(grep -c '^depends .* before=no ' "$work/lines") modules by modules.dep (${seconds} s)"

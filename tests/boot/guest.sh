@@ -10,6 +10,11 @@ loaded() { if [ -d "/sys/module/$1" ]; then echo yes; else echo no; fi; }
 index=/usr/lib/modules/$(uname -r)/modules.dep
 line=$(grep -E "(^|/)$(name "$module" | sed 's/_/[-_]/g')\.ko[^:]*:" "$index")
 echo "modules.dep $line"
+# modules-load.d or a device may have loaded it: that counts as a first proof, and is undone for the second.
+if [ "$(loaded "$(name "$module")")" = yes ]; then
+  echo "loaded at boot"
+  modprobe -r "$module"
+fi
 before=
 for file in $(echo "$line" | tr -d ':'); do before="$before $(name "$file")=$(loaded "$(name "$file")")"; done
 
@@ -24,7 +29,7 @@ for file in "/sys/module/$(name "$module")"/parameters/*; do
 done
 # Quiet: modules that come and go while it reads make it complain.
 lsmod 2>/dev/null | sed -n '2,$s/^/lsmod /p'
-dmesg | tail -n 30 | sed 's/^/log /'
+dmesg | tail -n 60 | sed 's/^/log /'
 echo end
 # At once: nothing is mounted that could be damaged.
 echo o >/proc/sysrq-trigger

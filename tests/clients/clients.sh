@@ -20,7 +20,9 @@ log=$work/log
 failures=0
 
 cleanup() {
-  if [ -d "$work/storage" ]; then pod system reset --force >/dev/null 2>&1; fi
+  # Not "podman system reset": it also removes state that other podmans share. The storage driver mounts
+  # its directory on itself.
+  findmnt -rno TARGET | grep "^$work/" | sort -r | while read -r mounted; do umount "$mounted"; done
   rm -rf "$work"
 }
 trap cleanup EXIT
@@ -98,7 +100,8 @@ fi
 
 # podman with a storage of its own.
 pod() {
-  TMPDIR=$work podman --root "$work/storage" --runroot "$work/run" --storage-driver "${PODMAN_STORAGE_DRIVER:-overlay}" \
+  TMPDIR=$work podman --root "$work/storage" --runroot "$work/run" --tmpdir "$work/state" \
+    --storage-driver "${PODMAN_STORAGE_DRIVER:-overlay}" \
     --cgroup-manager cgroupfs --events-backend file --runtime "${PODMAN_RUNTIME:-runc}" "$@"
 }
 podman_pulls() {
@@ -126,7 +129,8 @@ fi
 list_layers() {
   local digest paths=()
   for digest in "$@"; do
-    jq -e --arg digest "$digest" 'index($digest)' <<<"$layers" >/dev/null || { echo "$digest is no layer of the image"; return 1; }
+    jq -e --arg digest "$digest" 'index($digest)' <<<"$layers" >/dev/null ||
+      { echo "$digest is no layer of the image"; return 1; }
     paths+=("$layout/blobs/sha256/${digest#sha256:}")
   done
   python3 "$here/list-layer.py" "${paths[@]}"
