@@ -11,9 +11,11 @@ use crate::tree::{Escaped, TreePath};
 ///
 /// A library may be loaded by a program whose own search path finds more, and a plugin into a process that has its
 /// needs loaded already. So programs are resolved first, and what is found on their behalf counts as found; a library
-/// that no search path leads to, but that is in the image, is a warning.
+/// that no search path leads to, but that is in the image, is a warning. So is everything when it is not known what was
+/// added: bases ship helpers for other machines that nobody starts.
 pub(super) fn needed_libraries(subject: &Subject) -> Result<Vec<Note>, LintError> {
     let facts = &subject.facts;
+    let unknown = subject.input.added.is_none();
     let mut notes = Vec::new();
     let inspected: BTreeSet<TreePath> = facts.needed.keys().cloned().collect();
     let mut libraries = Libraries::new(subject.tree, &facts.contents)?.inspecting(&inspected);
@@ -50,7 +52,7 @@ pub(super) fn needed_libraries(subject: &Subject) -> Result<Vec<Note>, LintError
                     Some(place) => format!("needs {name}, which is at {place}, where it is not looked for"),
                     None => format!("needs {name}, which is not in the image"),
                 };
-                notes.push(Note::at(&resolution.by, value).warning_if(place.is_some()));
+                notes.push(Note::at(&resolution.by, value).warning_if(place.is_some() || unknown));
             }
         }
     }

@@ -160,7 +160,8 @@ impl Subject<'_> {
 pub fn lint(input: &LintInput, options: &LintOptions) -> Result<LintReport, LintError> {
     let skipped = skips(options)?;
     let facts = Facts::gather(input)?;
-    let read = if input.packages.is_none() { crate::pkgdb::read(input.tree, &facts.contents)? } else { None };
+    let asked = input.packages.is_none() && !options.skip.contains_key(table::FORBIDDEN_PACKAGES);
+    let read = if asked { crate::pkgdb::read(input.tree, &facts.contents)? } else { None };
     let subject = Subject { input, tree: input.tree, facts, packages: input.packages.or(read.as_ref()) };
     let mut findings = Vec::new();
     for lint in LINTS.iter().filter(|lint| !options.skip.contains_key(lint.name)) {

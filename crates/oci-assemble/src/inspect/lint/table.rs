@@ -61,6 +61,9 @@ macro_rules! lints {
     };
 }
 
+/// The lint without which the package database is not read.
+pub(super) const FORBIDDEN_PACKAGES: &str = "forbidden-packages";
+
 lints! {
     Bootc Fatal "api-base-directories" Pure bootc::api_base_directories, "/dev /proc /run /sys /tmp /var are directories";
     Bootc Fatal "baseimage-root" Pure bootc::baseimage_root, "/sysroot is a directory and /ostree leads to sysroot/ostree";

@@ -188,7 +188,7 @@ fn what_a_base_may_have_is_only_held_against_additions() {
     base.added = None;
     assert_eq!(
         base.found("needed-libraries"),
-        ["fatal /usr/lib64/base.so: needs libgone.so, which is not in the image"]
+        ["warning /usr/lib64/base.so: needs libgone.so, which is not in the image"]
     );
 }
 
@@ -339,6 +339,14 @@ fn many_findings_are_counted() {
     }
     let found = case.found("kernel-modules-match");
     assert_eq!((found.len(), found[0].as_str()), (51, "fatal and 10 more"));
+}
+
+#[test]
+fn an_unreadable_package_database_can_be_skipped() {
+    let case = Case::clean().laid("/usr/lib/dpkg/status whiteout\n").base_file("usr/share/rpm/Packages", "bdb");
+    let error = case.report(&LintOptions::default()).unwrap_err().to_string();
+    assert_eq!(error, "/usr/share/rpm/Packages is an rpm database of the kind rpm bdb, which is not read");
+    assert!(case.report(&skip("forbidden-packages", "an old base")).unwrap().passed);
 }
 
 /// Everything that the lints read is announced by `wanted`.
