@@ -9,8 +9,7 @@ pub use super::content::{
     Body, File, Group, Kargs, ModuleKey, Modules, Owner, Remove, Services, Symlink, Tmpfile, User,
 };
 use super::path::RecipePath;
-use super::platform::Platform;
-use crate::tree::TreePath;
+use crate::image::{ImageReference, Platform};
 
 /// `[image]`: what the image is called.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -29,18 +28,22 @@ pub struct Image {
     /// Annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
     /// What to build for; the base's platform when empty.
+    #[serde(with = "super::text::list")]
     pub platforms: Vec<Platform>,
 }
 
 /// `[base]`: the image that layers are added to.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Base {
-    /// Image reference with transport.
-    pub image: String,
-    /// Image reference of a copy.
-    pub mirror: Option<String>,
+    /// The image; the path of a layout is relative to the current directory.
+    #[serde(with = "super::text")]
+    pub image: ImageReference,
+    /// A copy.
+    #[serde(default, with = "super::text::option")]
+    pub mirror: Option<ImageReference>,
     /// Who must have signed it.
+    #[serde(default)]
     pub verify: Option<Verify>,
 }
 
@@ -149,9 +152,8 @@ impl From<KeySource> for String {
 pub struct Forbid {
     /// Package names.
     pub packages: Vec<String>,
-    /// Paths, with all below them.
-    #[serde(with = "super::tree_path::list")]
-    pub paths: Vec<TreePath>,
+    /// Patterns of paths, for [`Pattern::new`](crate::tree::Pattern::new).
+    pub paths: Vec<String>,
 }
 
 /// `[layers]`: how the image is cut into layers.
@@ -235,8 +237,9 @@ pub struct LintSkip {
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Output {
-    /// Image reference with transport.
-    pub image: Option<String>,
+    /// The image; the path of a layout is relative to the current directory.
+    #[serde(with = "super::text::option")]
+    pub image: Option<ImageReference>,
 }
 
 /// `[vex]`: statements on vulnerabilities.
@@ -251,8 +254,9 @@ pub struct Vex {
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Builder {
-    /// Image reference with transport; the base image when absent.
-    pub image: Option<String>,
+    /// What builders start from; the base image when absent.
+    #[serde(with = "super::text::option")]
+    pub image: Option<ImageReference>,
     /// OCI runtime: crun or runc.
     pub runtime: Option<String>,
     /// `--OPTION=VALUE` for podman-run(1), from the list of harmless options.

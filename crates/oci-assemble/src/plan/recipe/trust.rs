@@ -4,13 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use super::path::RecipePath;
 use super::spec::KeySource;
+use crate::image::ImageReference;
 
 /// `[publish]`: where the image is pushed, and what is attached to it.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Publish {
-    /// `docker://HOST/PATH` without tag.
-    pub to: Option<String>,
+    /// A repository of a registry, without tag and digest.
+    #[serde(with = "super::text::option")]
+    pub to: Option<ImageReference>,
     /// Tags with placeholders.
     pub tags: Vec<String>,
     /// Signatures to make.

@@ -1,5 +1,6 @@
 //! Why a string is not of its form.
 
+use crate::image::ReferenceFault;
 use crate::tree::PathFault;
 
 /// Why a value breaks the rule of its key.
@@ -73,13 +74,10 @@ pub enum ValueFault {
     /// `/var` is filled at first boot only.
     #[error("content of /var would be seen by the first installation only, use [[tmpfile]]")]
     Var,
-    /// An image reference without a known transport.
-    #[error("it must begin with one of {}", transports.join(", "))]
-    Transport {
-        /// The known ones.
-        transports: &'static [&'static str],
-    },
-    /// A reference that lacks a part.
+    /// No image reference, or no part of one.
+    #[error("{0}")]
+    Reference(ReferenceFault),
+    /// Something that lacks a part.
     #[error("it must have the form {form}")]
     Form {
         /// The form.

@@ -2,17 +2,15 @@
 
 use super::super::path::RecipePath;
 use super::fault::{ValueFault, characters, line, refuse};
+use crate::image::name::is_tag;
+use crate::image::{ImageReference, Platform, ReferenceFault};
 use crate::tree::TreePath;
 
 /// Directories that are mounted over at run time, belong to the client or are made by it.
 const RESERVED: [&str; 8] = ["/dev", "/proc", "/sys", "/run", "/tmp", "/boot", "/sysroot", "/usr/etc"];
-/// Where images may come from and go to.
-const TRANSPORTS: &[&str] = &["docker://", "oci:", "oci-archive:", "containers-storage:"];
 /// What a tag may be made of besides text.
 const PLACEHOLDERS: &[&str] = &["{kernel}", "{date}", "{version}"];
-/// The longest tag (OCI distribution-spec, "Pulling manifests").
-const TAG_MAX: usize = 128;
-/// The longest repository name that common registries accept.
+/// The longest name, key or host that is accepted.
 const NAME_MAX: usize = 255;
 
 pub(super) fn path(text: &str) -> Result<TreePath, ValueFault> {
@@ -57,42 +55,29 @@ pub(super) fn name(text: &str) -> Result<(), ValueFault> {
     refuse(!ends || text.contains("..") || text.contains("___"), ValueFault::Characters { allowed: ALLOWED })
 }
 
-pub(super) fn reference(text: &str) -> Result<(), ValueFault> {
-    let place = TRANSPORTS.iter().find_map(|transport| text.strip_prefix(transport));
-    let Some(place) = place else { return Err(ValueFault::Transport { transports: TRANSPORTS }) };
-    refuse(place.is_empty(), ValueFault::Form { form: "TRANSPORT:IMAGE" })?;
-    refuse(
-        place.chars().any(|c| c.is_control() || c.is_whitespace()),
-        ValueFault::Characters { allowed: "visible characters" },
-    )
+pub(super) fn reference(text: &str) -> Result<ImageReference, ValueFault> {
+    line(text)?;
+    text.parse::<ImageReference>().map_err(|error| ValueFault::Reference(error.fault))
 }
 
 /// `docker://HOST/PATH` without tag or digest.
 pub(super) fn repository(text: &str) -> Result<(), ValueFault> {
-    const FORM: ValueFault = ValueFault::Form { form: "docker://HOST/PATH, without tag" };
-    let place = text.strip_prefix("docker://").ok_or(FORM)?;
-    let (host, path) = place.split_once('/').ok_or(FORM)?;
-    self::host(host)?;
-    for part in path.split('/') {
-        name(part)?;
-    }
-    Ok(())
+    let plain = match reference(text)? {
+        ImageReference::Registry(registry) => registry.tag.is_none() && registry.digest.is_none(),
+        _ => false,
+    };
+    refuse(!plain, ValueFault::Form { form: "docker://HOST/PATH, without tag" })
 }
 
-fn host(text: &str) -> Result<(), ValueFault> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
-    characters(text, "the characters of a host name", allowed, NAME_MAX)
+pub(super) fn platform(text: &str) -> Result<(), ValueFault> {
+    let is_linux = text.parse::<Platform>().is_ok_and(|platform| platform.os == "linux");
+    refuse(!is_linux, ValueFault::Form { form: "linux/ARCHITECTURE[/VARIANT]" })
 }
 
 pub(super) fn tag(text: &str) -> Result<(), ValueFault> {
-    let mut plain = text.to_owned();
-    for placeholder in PLACEHOLDERS {
-        plain = plain.replace(placeholder, "x");
-    }
+    let plain = PLACEHOLDERS.iter().fold(text.to_owned(), |text, placeholder| text.replace(placeholder, "x"));
     refuse(plain.contains(['{', '}']), ValueFault::Placeholder { known: PLACEHOLDERS })?;
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    characters(&plain, "A-Z, a-z, 0-9, _, . and -", |c| is_word(c) || ".-".contains(c), TAG_MAX)?;
-    refuse(!plain.starts_with(is_word), ValueFault::Start { allowed: "a letter, a digit or _" })
+    refuse(!is_tag(&plain), ValueFault::Reference(ReferenceFault::Tag))
 }
 
 pub(super) fn label_key(text: &str) -> Result<(), ValueFault> {

@@ -23,6 +23,8 @@ pub(super) enum Rule {
     RecipePath,
     /// An absolute path in the image.
     ImagePath,
+    /// A pattern of absolute paths in the image.
+    ImagePattern,
     /// An absolute path at which an image may have content.
     ContentPath,
     /// The target of a symlink.
@@ -80,6 +82,7 @@ impl Rule {
             Self::Choice(_) => "known word",
             Self::RecipePath => "path relative to the recipe",
             Self::ImagePath => "absolute path in the image",
+            Self::ImagePattern => "pattern of paths in the image",
             Self::ContentPath => "absolute path for content of the image",
             Self::Target => "symlink target",
             Self::ImageName => "image name",
@@ -113,6 +116,7 @@ impl Rule {
             Self::RecipePath => return directory.join(text).map(|path| path.as_str().to_owned()),
             Self::KeySource => return image::key_source(text, directory),
             Self::ImagePath => return image::path(text).map(|path| image::text(&path)),
+            Self::ImagePattern => return image::path(text).map(|path| image::text(&path)),
             Self::ContentPath => return image::content_path(text).map(|path| image::text(&path)),
             Self::Any => fault::refuse(text.contains('\0'), ValueFault::Control)?,
             Self::Line => fault::line(text)?,
@@ -122,10 +126,10 @@ impl Rule {
             }
             Self::Target => image::target(text)?,
             Self::ImageName => image::name(text)?,
-            Self::Reference => image::reference(text)?,
+            Self::Reference => image::reference(text).map(|_| ())?,
             Self::Repository => image::repository(text)?,
             Self::Tag => image::tag(text)?,
-            Self::Platform => text.parse::<super::Platform>().map(|_| ())?,
+            Self::Platform => image::platform(text)?,
             Self::LabelKey => image::label_key(text)?,
             Self::Scope => image::scope(text)?,
             Self::Url => image::url(text)?,

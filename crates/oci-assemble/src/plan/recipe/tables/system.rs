@@ -137,7 +137,12 @@ pub(super) const TABLES: &[Table] = &[
         doc: "What the finished image must not have, besides the built-in list.",
         keys: &[
             optional("packages", PACKAGES, "none", "Packages."),
-            optional("paths", Form::List(Rule::ImagePath), "none", "Paths, with all below them."),
+            optional(
+                "paths",
+                Form::List(Rule::ImagePattern),
+                "none",
+                "Patterns: `*` and `?` within a name, a last `**` for all below.",
+            ),
         ],
         between: &[],
     },

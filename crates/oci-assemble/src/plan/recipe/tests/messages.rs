@@ -113,16 +113,16 @@ const MISTAKES: &[(&str, &str)] = &[
     (
         "[output]\nimage = \"out:latest\"",
         "10:9: output.image: \"out:latest\" is no image reference: \
-         it must begin with one of docker://, oci:, oci-archive:, containers-storage:",
+         expected oci:, oci-archive:, docker:// or containers-storage: in front",
     ),
     (
-        "[publish]\nto = \"docker://h/a\"\ntags = [\"{time}\"]",
+        "[publish]\nto = \"docker://h.example/a\"\ntags = [\"{time}\"]",
         "11:9: publish.tags[0]: \"{time}\" is no tag: known placeholders are {kernel}, {date}, {version}",
     ),
     (
-        "[publish]\nto = \"docker://h/a:latest\"",
-        "10:6: publish.to: \"docker://h/a:latest\" is no repository of a registry: \
-         only a-z, 0-9, and single ., _ or - between them are accepted",
+        "[publish]\nto = \"docker://h.example/a:latest\"",
+        "10:6: publish.to: \"docker://h.example/a:latest\" is no repository of a registry: \
+         it must have the form docker://HOST/PATH, without tag",
     ),
     (
         "[[tmpfile]]\nline = \"y /var/a\"",
