@@ -44,8 +44,8 @@ pub(crate) fn load(args: &RecipeArgs) -> Result<Job, Failure> {
     let root = open_dir(&root, Class::Usage)?;
     let merged =
         Merged::load(&root, &path).context(Class::Usage, format!("reading the recipe {}", args.recipe.display()))?;
-    let first = merged.recipe.image.platforms.first().map(ToString::to_string);
-    let platform = args.platform.clone().or(first).map(|text| platform(&text)).transpose()?;
+    let explicit = args.platform.as_deref().map(platform).transpose()?;
+    let platform = explicit.or_else(|| merged.recipe.image.platforms.first().cloned());
     Ok(Job { root, merged, platform })
 }
 
@@ -90,13 +90,14 @@ pub(crate) struct OpenedImage {
 
 /// Opens an image for reading.
 pub(crate) fn image(
-    text: &str,
+    wanted: &ImageReference,
     platform: Option<&Platform>,
     _source: &SourceArgs,
     _cache: Option<&Arc<CacheDir>>,
 ) -> Result<OpenedImage, Failure> {
     let here = platform_of_machine()?;
-    let ImageReference::OciDir(place) = reference(text)? else {
+    let text = wanted.to_string();
+    let ImageReference::OciDir(place) = wanted else {
         return Err(Failure::new(Class::Unavailable, "not yet"));
     };
     let dir = open_dir(Path::new(&place.path), Class::Data)?;
@@ -105,7 +106,7 @@ pub(crate) fn image(
     let found = found.context(Class::Data, format!("finding {text}"))?;
     let Resolved { image, .. } =
         resolve(&layout, &found, Some(platform.unwrap_or(&here))).context(Class::Data, format!("opening {text}"))?;
-    Ok(OpenedImage { name: text.to_owned(), digest: image.digest(), image, blobs: Box::new(layout) })
+    Ok(OpenedImage { name: text, digest: image.digest(), image, blobs: Box::new(layout) })
 }
 
 fn platform_of_machine() -> Result<Platform, Failure> {

@@ -53,11 +53,11 @@ impl Prepared {
         output: Option<&str>,
     ) -> Result<Self, Failure> {
         let recipe = job.recipe();
-        let output = output.or(recipe.output.image.as_deref()).ok_or_else(|| {
+        let explicit = output.map(wire::reference).transpose()?;
+        let output = explicit.or_else(|| recipe.output.image.clone()).ok_or_else(|| {
             Failure::new(Class::Usage, "the recipe does not say where the image goes")
                 .hint("give --output oci:DIR:TAG, or set image in the recipe's [output] table")
         })?;
-        let output = wire::reference(output)?;
         let groups = wire::groups(job, settings)?;
         let base = wire::image(&recipe.base.image, job.platform.as_ref(), source, cache)?;
         let epoch = wire::epoch(&base.image)?;
@@ -90,7 +90,9 @@ fn annotations(recipe: &Recipe, base: &OpenedImage) -> BTreeMap<String, String> 
     let mut annotations =
         BTreeMap::from([("org.opencontainers.image.base.digest".to_owned(), base.digest.to_string())]);
     // The name of a local copy says nothing to anybody else.
-    if let Some(name) = recipe.base.image.strip_prefix("docker://") {
+    if let (ImageReference::Registry(_), Some(name)) =
+        (&recipe.base.image, recipe.base.image.to_string().strip_prefix("docker://"))
+    {
         annotations.insert("org.opencontainers.image.base.name".into(), name.to_owned());
     }
     annotations.extend(recipe.image.annotations.clone());
@@ -255,10 +257,7 @@ fn check(
         .collect();
     facts.extend(ours);
     let recipe = job.recipe();
-    let forbid = Forbid {
-        packages: recipe.forbid.packages.clone(),
-        paths: recipe.forbid.paths.iter().map(ToString::to_string).collect(),
-    };
+    let forbid = Forbid { packages: recipe.forbid.packages.clone(), paths: recipe.forbid.paths.clone() };
     let tree: &FileTree = &drafted.tree;
     let input = LintInput {
         tree,

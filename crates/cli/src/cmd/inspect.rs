@@ -19,7 +19,7 @@ use crate::wire::{self, OpenedImage};
 pub(crate) fn run(args: &InspectArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
     let cache = wire::cache(cache)?;
     let platform = args.platform.as_deref().map(wire::platform).transpose()?;
-    let image = wire::image(&args.image, platform.as_ref(), &args.source, cache.as_ref())?;
+    let image = wire::image(&wire::reference(&args.image)?, platform.as_ref(), &args.source, cache.as_ref())?;
     let layers = layers(&image, cache.as_ref(), env::processors(), Gate::Record, ui)?;
     if let Some(wanted) = &args.layer {
         return show_layer(&layers, wanted, ui);

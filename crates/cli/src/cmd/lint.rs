@@ -20,7 +20,7 @@ pub(crate) fn run(args: &LintArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     };
     let cache = wire::cache(cache)?;
     let platform = args.platform.as_deref().map(wire::platform).transpose()?;
-    let image = wire::image(name, platform.as_ref(), &args.source, cache.as_ref())?;
+    let image = wire::image(&wire::reference(name)?, platform.as_ref(), &args.source, cache.as_ref())?;
     let layers = layers(&image, cache.as_ref(), env::processors(), Gate::Record, ui)?;
     let tree = layers.tree().context(Class::Data, "merging the layers")?;
     let facts: Vec<LayerFacts> = layers

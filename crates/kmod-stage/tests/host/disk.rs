@@ -1,36 +1,31 @@
 //! Images of OCI layouts: read in place, and unpacked by tar.
 
 use std::fs;
-use std::io::{self, Read};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use oci_assemble::image::{Config, Descriptor, Digest, Index, Manifest};
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use oci_assemble::image::{Descriptor, Digest};
 use oci_assemble::layer::Gate;
-use oci_assemble::store::layers::{ImageLayers, NoCache, OpenBlob, ReadOptions};
+use oci_assemble::store::layers::{ImageLayers, NoCache, ReadOptions};
+use oci_assemble::store::resolve;
 
 /// An OCI layout with one image.
 pub(crate) struct Layout {
     path: PathBuf,
+    layout: oci_assemble::store::Layout,
     layers: Vec<(Descriptor, Digest)>,
-}
-
-impl OpenBlob for Layout {
-    fn open_blob(&self, descriptor: &Descriptor) -> io::Result<Box<dyn Read + Send + '_>> {
-        Ok(Box::new(io::BufReader::new(fs::File::open(self.blob(&descriptor.digest.to_string()))?)))
-    }
 }
 
 impl Layout {
     pub(crate) fn read(path: PathBuf) -> Self {
-        let mut layout = Self { path, layers: Vec::new() };
-        let index = Index::parse(&fs::read(layout.path.join("index.json")).unwrap(), None).unwrap();
-        let blob = |descriptor: &Descriptor| fs::read(layout.blob(&descriptor.digest.to_string())).unwrap();
-        let manifest = Manifest::parse(&blob(&index.manifests[0]), None).unwrap();
-        let config = Config::parse(&blob(&manifest.config)).unwrap();
-        layout.layers = manifest.layers.into_iter().zip(config.diff_ids).collect();
-        layout
+        let dir = Dir::open_ambient_dir(&path, ambient_authority()).unwrap();
+        let layout = oci_assemble::store::Layout::open(dir).unwrap();
+        let image = resolve(&layout, &layout.find(None, None).unwrap(), None).unwrap().image;
+        let layers = image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
+        Self { path, layout, layers }
     }
 
     fn blob(&self, digest: &str) -> PathBuf {
@@ -40,7 +35,7 @@ impl Layout {
     /// The layers, indexed.
     pub(crate) fn layers(&self) -> ImageLayers<'_> {
         let options = ReadOptions { gate: Gate::Record, threads: NonZero::new(2).unwrap() };
-        ImageLayers::open(self, &self.layers, &NoCache, options).unwrap()
+        ImageLayers::open(&self.layout, &self.layers, &NoCache, options).unwrap()
     }
 
     /// Unpacks the image into `root`.

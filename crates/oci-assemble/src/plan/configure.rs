@@ -19,7 +19,8 @@ use crate::tree::{Content, FileTree, Inode, Meta, TreeDelta, TreePath};
 /// Where kernels have their modules.
 const MODULES: &str = "usr/lib/modules";
 /// Where the files are that [`configuration`] may read: units and accounts.
-const READ: [&str; 4] = ["etc/systemd/system", "usr/lib/systemd/system", "etc", "usr/lib"];
+const READ: [&str; 5] =
+    ["etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system", "etc", "usr/lib"];
 /// Text files of a system are smaller than this, in bytes.
 const TEXT_MAX: u64 = 1 << 20;
 
@@ -104,7 +105,7 @@ fn texts(view: View<'_>) -> io::Result<BTreeMap<Content, String>> {
     let mut wanted = BTreeSet::new();
     for (number, folder) in READ.iter().enumerate() {
         let Some((folder, _)) = view.tree.lookup(folder) else { continue };
-        let units = number < 2;
+        let units = number < 3;
         let found = view.tree.below(&folder).filter(|(path, _)| units || is_account_file(path, &folder));
         wanted
             .extend(found.filter_map(|(path, _)| view.tree.content(path)).filter(|content| content.size() <= TEXT_MAX));
