@@ -14,7 +14,7 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     #[command(flatten)]
-    pub(crate) build: Option<Build>,
+    pub(crate) build: Build,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -40,8 +40,9 @@ pub(crate) struct Output {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RecipeArgs {
     /// Recipe to read
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) recipe: PathBuf,
+    // Optional in type only: a subcommand takes its place.
+    #[arg(short, long, value_name = "FILE", required = true)]
+    pub(crate) recipe: Option<PathBuf>,
     /// Directory that the recipe's files must stay below [default: the current directory when the recipe lies below it, else the recipe's]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,

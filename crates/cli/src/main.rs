@@ -10,7 +10,7 @@ mod wire;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use crate::args::{Cli, Command};
 use crate::exit::Failure;
@@ -36,13 +36,12 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli, ui: Ui) -> Result<(), Failure> {
     let cache = cli.output.cache.as_deref();
-    match (&cli.command, &cli.build) {
-        (Some(Command::Plan(args)), _) => cmd::plan::run(args, ui, cache),
-        (Some(Command::Lint(args)), _) => cmd::lint::run(args, ui, cache),
-        (Some(Command::Inspect(args)), _) => cmd::inspect::run(args, ui, cache),
-        (Some(Command::Completions { shell }), _) => cmd::help::completions(*shell, ui),
-        (Some(Command::Man), _) => cmd::help::man(ui),
-        (None, Some(build)) => cmd::build::run(build, ui, cache),
-        _ => ui.data(&Cli::command().render_help().to_string()),
+    match &cli.command {
+        Some(Command::Plan(args)) => cmd::plan::run(args, ui, cache),
+        Some(Command::Lint(args)) => cmd::lint::run(args, ui, cache),
+        Some(Command::Inspect(args)) => cmd::inspect::run(args, ui, cache),
+        Some(Command::Completions { shell }) => cmd::help::completions(*shell, ui),
+        Some(Command::Man) => cmd::help::man(ui),
+        _ => cmd::build::run(&cli.build, ui, cache),
     }
 }

@@ -39,11 +39,12 @@ impl Job {
 /// Reads the recipe that the arguments name.
 pub(crate) fn load(args: &RecipeArgs) -> Result<Job, Failure> {
     let current = env::current_dir().context(Class::Io, "finding the current directory")?;
-    let (root, path) = recipe_root(&args.recipe, &current, args.root.as_deref())
-        .context(Class::Usage, format!("finding {}", args.recipe.display()))?;
+    let recipe = args.recipe.as_deref().unwrap_or(Path::new(""));
+    let (root, path) = recipe_root(recipe, &current, args.root.as_deref())
+        .context(Class::Usage, format!("finding {}", recipe.display()))?;
     let root = open_dir(&root, Class::Usage)?;
     let merged =
-        Merged::load(&root, &path).context(Class::Usage, format!("reading the recipe {}", args.recipe.display()))?;
+        Merged::load(&root, &path).context(Class::Usage, format!("reading the recipe {}", recipe.display()))?;
     let explicit = args.platform.as_deref().map(platform).transpose()?;
     let platform = explicit.or_else(|| merged.recipe.image.platforms.first().cloned());
     Ok(Job { root, merged, platform })

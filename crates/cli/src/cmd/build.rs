@@ -227,6 +227,10 @@ fn assemble(
 /// Sets labels, annotations and the date.
 fn dress(mut image: Image, prepared: &Prepared) -> Image {
     for (key, value) in &prepared.labels {
+        // Bases repeat their labels as annotations; a repeated value must not outlive the label.
+        if image.manifest().annotations.contains_key(key) {
+            image = image.with_annotation(key, value);
+        }
         image = image.with_label(key, value);
     }
     for (key, value) in &prepared.annotations {
