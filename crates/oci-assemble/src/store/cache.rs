@@ -9,7 +9,9 @@ use cap_std::fs::{Dir, MetadataExt};
 
 use super::error::{Result, io as failed};
 use super::file;
+use super::layers::IndexCache;
 use crate::image::Digest;
+use crate::layer::LayerIndex;
 
 /// Content beyond this size is not read: a layer's index takes some hundred bytes for each file.
 const LIMIT: usize = 1 << 30;
@@ -144,6 +146,22 @@ impl CacheDir {
     }
 }
 
+impl IndexCache for CacheDir {
+    fn get(&self, diff_id: &Digest, blob: &Digest) -> Option<LayerIndex> {
+        let text = Self::get(self, CacheKind::LayerIndex, &index_key(diff_id, blob))?;
+        LayerIndex::parse(std::str::from_utf8(&text).ok()?)
+    }
+
+    fn put(&self, blob: &Digest, index: &LayerIndex) {
+        // A cache that cannot be written costs time later and nothing else.
+        let _ = Self::put(self, CacheKind::LayerIndex, &index_key(&index.diff_id, blob), index.render().as_bytes());
+    }
+}
+
+fn index_key(diff_id: &Digest, blob: &Digest) -> Digest {
+    Digest::of(format!("{diff_id} {blob}").as_bytes())
+}
+
 fn name(key: &Digest) -> String {
     format!("{}-{}", key.algorithm(), key.hex())
 }
@@ -207,6 +225,18 @@ mod tests {
         assert_eq!(cache.get(CacheKind::Layer, &key), None);
         let names: Vec<_> = std::fs::read_dir(temp.path().join("layer")).unwrap().collect();
         assert!(names.is_empty(), "no temporary file is left: {names:?}");
+    }
+
+    #[test]
+    fn keeps_the_index_of_a_layer() {
+        let (_temp, cache) = cache();
+        let cache: &dyn IndexCache = &cache;
+        let index = crate::layer::index(&[0; 1024][..], crate::layer::IndexOptions::default()).unwrap();
+        let blob = Digest::of(b"blob");
+        assert_eq!(cache.get(&index.diff_id, &blob), None);
+        cache.put(&blob, &index);
+        assert_eq!(cache.get(&index.diff_id, &blob), Some(index.clone()));
+        assert_eq!(cache.get(&index.diff_id, &Digest::of(b"other")), None);
     }
 
     #[test]

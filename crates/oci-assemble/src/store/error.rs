@@ -101,6 +101,17 @@ pub enum StoreError {
 /// The result of asking a store.
 pub(super) type Result<T> = std::result::Result<T, StoreError>;
 
+impl From<StoreError> for io::Error {
+    fn from(error: StoreError) -> Self {
+        let kind = match &error {
+            StoreError::Io { source, .. } => source.kind(),
+            StoreError::Missing { .. } | StoreError::NoImage { .. } => io::ErrorKind::NotFound,
+            _ => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
+}
+
 /// Makes an [`StoreError::Io`] of what the system said.
 pub(super) fn io(action: &'static str, path: impl Into<String>) -> impl FnOnce(io::Error) -> StoreError {
     move |source| match mismatch(&source) {
