@@ -4,7 +4,6 @@ use std::fmt;
 use std::io::{self, Read};
 
 use super::error::{Result, StoreError, io as failed};
-use super::layers::OpenBlob;
 use crate::image::{Descriptor, Hasher, Mismatch};
 
 /// Gives blobs.
@@ -31,12 +30,6 @@ pub trait BlobSource: Send + Sync {
 pub trait BlobStore: BlobSource {
     /// Stores the bytes of `reader`, which must be those of the descriptor.
     fn put(&self, descriptor: &Descriptor, reader: &mut (dyn Read + Send)) -> Result<()>;
-}
-
-impl<S: BlobSource + ?Sized> OpenBlob for S {
-    fn open_blob(&self, descriptor: &Descriptor) -> io::Result<Box<dyn Read + Send + '_>> {
-        Ok(Box::new(self.open(descriptor)?))
-    }
 }
 
 /// Reads a blob and holds it against its descriptor.

@@ -10,7 +10,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::blob::BlobSource;
-use super::cache::{CacheDir, CacheKind};
 use super::error::StoreError;
 use crate::image::{Descriptor, Digest, Encoding, Hasher, MediaType};
 use crate::layer::{Contents, Gate, IndexError, IndexOptions, LayerIndex, decode, index};
@@ -35,29 +34,6 @@ impl IndexCache for NoCache {
     }
 
     fn put(&self, _: &Digest, _: &LayerIndex) {}
-}
-
-impl IndexCache for CacheDir {
-    fn get(&self, diff_id: &Digest, blob: &Digest) -> Option<LayerIndex> {
-        let packed = Self::get(self, CacheKind::LayerIndex, &index_key(diff_id, blob))?;
-        let mut text = String::new();
-        zstd::Decoder::new(&packed[..]).ok()?.take(INDEX_MAX).read_to_string(&mut text).ok()?;
-        LayerIndex::parse(&text)
-    }
-
-    fn put(&self, blob: &Digest, index: &LayerIndex) {
-        // Level 1: a cache is written once and read often, and the text packs well at any level.
-        if let Ok(packed) = zstd::encode_all(index.render().as_bytes(), 1) {
-            let _ = Self::put(self, CacheKind::LayerIndex, &index_key(&index.diff_id, blob), &packed);
-        }
-    }
-}
-
-/// The largest text of an index that is read back: two million entries of 500 bytes.
-const INDEX_MAX: u64 = 1 << 30;
-
-fn index_key(diff_id: &Digest, blob: &Digest) -> Digest {
-    Digest::of(format!("{diff_id} {blob}").as_bytes())
 }
 
 /// Why a layer cannot be used.
@@ -196,7 +172,7 @@ impl<'a> ImageLayers<'a> {
 
     fn stream(&self, layer: usize) -> io::Result<Box<dyn Read + '_>> {
         let (descriptor, encoding, _) = &self.layers[layer];
-        let blob = self.blobs.open(descriptor).map_err(io::Error::other)?;
+        let blob = self.blobs.open(descriptor)?;
         Ok(Box::new(decode(blob, *encoding)?))
     }
 }
