@@ -15,13 +15,19 @@ mod blob;
 mod cache;
 mod error;
 mod file;
+mod fsck;
+mod gc;
 mod layout;
 mod resolve;
+#[cfg(test)]
+mod scratch;
 mod verified;
 
 pub use blob::{BlobSource, BlobStore, VerifiedReader, read_document};
 pub use cache::{CacheDir, CacheEntry, CacheKind};
 pub use error::StoreError;
+pub use fsck::{Finding, FsckReport, fsck};
+pub use gc::{GcMode, GcReport, gc};
 pub use layout::{BlobSink, BlobWriter, Committed, Layout, Taken, Transaction};
 pub use resolve::{MAX_DEPTH, Resolved, reachable, resolve, select};
 pub use verified::Verified;

@@ -116,7 +116,7 @@ pub(super) fn children(source: &dyn BlobSource, descriptor: &Descriptor) -> Resu
     Ok(Vec::new())
 }
 
-fn is_restricted(kind: &MediaType) -> bool {
+pub(super) fn is_restricted(kind: &MediaType) -> bool {
     use crate::image::Distribution::Restricted;
     matches!(kind, MediaType::Layer(_, Restricted) | MediaType::DockerLayer(_, Restricted))
 }

@@ -29,6 +29,8 @@ pub use sink::{BlobSink, BlobWriter};
 pub use take::Taken;
 pub use transaction::Transaction;
 
+pub(super) use own::{abandoned, lock_index};
+
 /// The private directory.
 pub(super) const PRIVATE: &str = ".assemble";
 /// Lock of the index, in the private directory.

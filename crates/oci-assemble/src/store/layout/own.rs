@@ -63,7 +63,7 @@ impl Drop for Own {
 }
 
 /// Waits for the exclusive right to change the index.
-pub(super) fn lock_index(private: &Dir) -> Result<Lock> {
+pub(in crate::store) fn lock_index(private: &Dir) -> Result<Lock> {
     Lock::wait(private, INDEX_LOCK, FlockOperation::LockExclusive).map_err(failed("lock", INDEX_LOCK))
 }
 

@@ -20,7 +20,7 @@ const MAX_HEADER: usize = 64 << 10;
 pub struct Layout {
     pub(super) dir: Dir,
     pub(super) verified: Verified,
-    _users: Option<Lock>,
+    users: Option<Lock>,
 }
 
 impl Layout {
@@ -31,13 +31,20 @@ impl Layout {
 
     /// As [`Layout::open`], with a memory of files that were verified before.
     pub fn open_with(dir: Dir, verified: Verified) -> Result<Self> {
+        let mut layout = Self::unlocked(dir)?;
+        layout.verified = verified;
+        layout.users = layout.dir.open_dir(PRIVATE).ok().and_then(|private| Lock::share_existing(&private, USERS_LOCK));
+        Ok(layout)
+    }
+
+    /// A layout whose users this reader does not belong to: for one that has it for itself.
+    pub(in crate::store) fn unlocked(dir: Dir) -> Result<Self> {
         check_header(&dir)?.ok_or_else(|| StoreError::Io {
             action: "open",
             path: HEADER.into(),
             source: std::io::ErrorKind::NotFound.into(),
         })?;
-        let users = dir.open_dir(PRIVATE).ok().and_then(|private| Lock::share_existing(&private, USERS_LOCK));
-        Ok(Self { dir, verified, _users: users })
+        Ok(Self { dir, verified: Verified::default(), users: None })
     }
 
     /// The list of images as it stands now.

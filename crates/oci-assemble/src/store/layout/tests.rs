@@ -5,86 +5,15 @@ use std::fs;
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::PathBuf;
 
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
 use ocidir::OciRead as _;
 
 use super::*;
 use crate::image::*;
 use crate::store::error::StoreError;
+use crate::store::scratch::{Scratch, content, fill, listing, open, write};
 use crate::store::{BlobSource, BlobStore, Verified, reachable, resolve};
 use crate::testing::image::{amd64, image};
-
-struct Scratch(tempfile::TempDir);
-
-impl Scratch {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn dir(&self) -> Dir {
-        Dir::open_ambient_dir(self.0.path(), ambient_authority()).unwrap()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn blob(&self, digest: &Digest) -> PathBuf {
-        self.path("blobs").join(digest.algorithm()).join(digest.hex())
-    }
-
-    /// A layout with an image of these layers under each tag.
-    fn with(images: &[(&str, &[&str])]) -> Self {
-        let scratch = Self::new();
-        for (tag, layers) in images {
-            write(&scratch, Some(tag), layers).unwrap();
-        }
-        scratch
-    }
-}
-
-fn fill(transaction: &Transaction, layers: &[&str]) -> Result<Descriptor, StoreError> {
-    for name in layers {
-        transaction.put_bytes(MediaType::layer(Encoding::Plain), name.as_bytes())?;
-    }
-    transaction.put_image(&image(layers))
-}
-
-fn write(scratch: &Scratch, tag: Option<&str>, layers: &[&str]) -> Result<Committed, StoreError> {
-    let transaction = Layout::write(scratch.dir())?;
-    let descriptor = fill(&transaction, layers)?;
-    transaction.commit(tag, &descriptor)
-}
-
-fn open(scratch: &Scratch) -> Layout {
-    Layout::open(scratch.dir()).unwrap()
-}
-
-fn content(layout: &Layout, name: &str) -> Result<Vec<u8>, StoreError> {
-    layout.open(&Descriptor::of(MediaType::layer(Encoding::Plain), name.as_bytes()))?.read_whole()
-}
-
-/// Every file below the layout, the private directory's lock files left out.
-fn listing(scratch: &Scratch) -> Vec<String> {
-    fn walk(dir: &std::path::Path, prefix: &str, found: &mut Vec<String>) {
-        for entry in fs::read_dir(dir).unwrap() {
-            let entry = entry.unwrap();
-            let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
-            if entry.file_type().unwrap().is_dir() {
-                walk(&entry.path(), &format!("{name}/"), found);
-            } else {
-                found.push(name);
-            }
-        }
-    }
-    let mut found = Vec::new();
-    walk(scratch.0.path(), "", &mut found);
-    found.sort();
-    found
-}
 
 #[test]
 fn writes_the_files_of_the_specification_and_nothing_else() {
