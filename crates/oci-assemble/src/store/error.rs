@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::archive::ArchiveFault;
 use crate::image::{Digest, DocumentError, ImageError, Mismatch, SelectError};
 
 /// Why a store did not do what it was asked.
@@ -93,8 +94,11 @@ pub enum StoreError {
         /// The text.
         tag: String,
     },
-    /// Somebody reads or writes the layout, so nothing can be deleted.
-    #[error("the layout is in use")]
+    /// A tar that is not a layout.
+    #[error("not an OCI archive")]
+    Archive(#[from] ArchiveFault),
+    /// Somebody reads or writes the layout, so nothing can be deleted; or writes the same archive.
+    #[error("the layout or archive is in use")]
     InUse,
 }
 

@@ -11,6 +11,7 @@
 pub mod dir;
 pub mod layers;
 
+mod archive;
 mod blob;
 mod cache;
 mod error;
@@ -23,6 +24,7 @@ mod resolve;
 mod scratch;
 mod verified;
 
+pub use archive::{Archive, ArchiveFault, write_archive};
 pub use blob::{BlobSource, BlobStore, VerifiedReader, read_document};
 pub use cache::{CacheDir, CacheEntry, CacheKind};
 pub use error::StoreError;

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::items_after_statements, clippy::type_complexity)]
 use std::fs;
 use std::io::Write;
 use std::path::Path;

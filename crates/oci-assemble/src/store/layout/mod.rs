@@ -29,7 +29,8 @@ pub use sink::{BlobSink, BlobWriter};
 pub use take::Taken;
 pub use transaction::Transaction;
 
-pub(super) use own::{abandoned, lock_index};
+pub(super) use own::{HEADER_TEXT, abandoned, lock_index};
+pub(super) use read::{find, parse_header};
 
 /// The private directory.
 pub(super) const PRIVATE: &str = ".assemble";

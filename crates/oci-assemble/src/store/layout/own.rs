@@ -11,7 +11,7 @@ use crate::store::error::{Result, io as failed};
 use crate::store::file::{self, Lock};
 
 /// The content of the file `oci-layout`.
-const HEADER_TEXT: &str = "{\"imageLayoutVersion\":\"1.0.0\"}";
+pub(in crate::store) const HEADER_TEXT: &str = "{\"imageLayoutVersion\":\"1.0.0\"}";
 
 /// A directory for temporary files. Removed when dropped; if its owner is killed, by the next writer.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::items_after_statements)]
 //! The layout on a healthy disk, and what is refused of a sick one.
 
 use std::fs;
@@ -211,7 +211,7 @@ fn blobs_of_a_layout_are_linked_or_copied_after_they_were_hashed() {
         assert!(source.verified.knows(&stamp, &blob.digest), "the link's own change is accounted for");
     }
     // Another file system, if there is one.
-    let memory = tempfile::tempdir_in("/dev/shm").map(Scratch).unwrap_or(Scratch::new());
+    let memory = tempfile::tempdir_in("/dev/shm").map_or_else(|_| Scratch::new(), Scratch);
     let expected = if memory.0.path().metadata().unwrap().dev() == base.0.path().metadata().unwrap().dev() {
         Taken::Linked
     } else {
