@@ -53,6 +53,13 @@ impl Failure {
         Self { class, context: text.into(), source: None, hint: None }
     }
 
+    /// An error with its cause. `context` is a lowercase gerund: "reading the recipe".
+    pub(crate) fn of(class: Class, context: impl Into<String>, error: impl Error + Send + Sync + 'static) -> Self {
+        let class = refine(class, &error);
+        let hint = hint(class, &error);
+        Self { class, context: context.into(), source: Some(Box::new(error)), hint }
+    }
+
     /// With something the user can do.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -68,11 +75,7 @@ pub(crate) trait Context<T> {
 
 impl<T, E: Error + Send + Sync + 'static> Context<T> for Result<T, E> {
     fn context(self, class: Class, context: impl Into<String>) -> Result<T, Failure> {
-        self.map_err(|error| {
-            let class = refine(class, &error);
-            let hint = hint(class, &error);
-            Failure { class, context: context.into(), source: Some(Box::new(error)), hint }
-        })
+        self.map_err(|error| Failure::of(class, context, error))
     }
 }
 

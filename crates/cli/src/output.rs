@@ -8,7 +8,9 @@ use std::sync::Arc;
 use oci_assemble::image::{Digest, Image, ImageReference, LayoutReference};
 use oci_assemble::layer::Sealed;
 use oci_assemble::plan::assemble::LayerSink;
-use oci_assemble::store::{BlobSink, BlobSource, CacheDir, Layout, StoreError, Transaction, Verified, resolve};
+use oci_assemble::store::{
+    BlobSink, BlobSource, CacheDir, Layout, StoreError, Transaction, Verified, resolve, write_archive,
+};
 
 use crate::exit::{Class, Context, Failure};
 use crate::wire::{self, OpenedImage};
@@ -75,7 +77,7 @@ fn layout_has(place: &LayoutReference, digest: &Digest) -> Result<bool, Failure>
 pub(crate) struct Writing {
     transaction: Transaction,
     output: Output,
-    /// The layout that becomes the archive.
+    /// Where the blobs of an archive are gathered; removed in the end.
     scratch: Option<tempfile::TempDir>,
 }
 
@@ -112,12 +114,19 @@ impl Writing {
         let blobs: Vec<_> = base.image.layers().map(|(descriptor, _)| descriptor.clone()).collect();
         transaction.take_all(&*base.blobs, &blobs, threads).context(Class::Data, "taking the base's layers")?;
         let descriptor = transaction.put_image(image).context(Class::Io, "writing the manifest")?;
-        let tag = output.place().tag.clone();
-        transaction.commit(tag.as_deref(), &descriptor).context(Class::Io, "listing the image")?;
-        if let Some(scratch) = scratch {
-            let layout = wire::open_dir(scratch.path(), Class::Io)?;
-            let _ = layout;
+        let place = output.place();
+        let tag = place.tag.as_deref();
+        if scratch.is_none() {
+            transaction.commit(tag, &descriptor).context(Class::Io, "listing the image")?;
+            return Ok(());
         }
+        let path = PathBuf::from(&place.path);
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(".".as_ref());
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| Failure::new(Class::Usage, format!("{} names no file", path.display())))?;
+        let dir = wire::open_dir(parent, Class::Io)?;
+        write_archive(&dir, name, &transaction, &[(tag, &descriptor)])
+            .context(Class::Io, format!("writing the archive {}", path.display()))?;
         Ok(())
     }
 }

@@ -60,13 +60,6 @@ impl Ui {
         }
     }
 
-    /// Warns.
-    pub(crate) fn warn(self, text: &str) {
-        if !self.quiet {
-            eprintln!("{} {text}", self.paint("warning:", "33"));
-        }
-    }
-
     /// Reports the end of a run that failed.
     pub(crate) fn fail(self, failure: &Failure) {
         let text = failure.to_string();

@@ -1,6 +1,7 @@
 //! One file each subcommand.
 
 pub(crate) mod build;
+pub(crate) mod care;
 pub(crate) mod help;
 pub(crate) mod inspect;
 pub(crate) mod lint;
