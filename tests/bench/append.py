@@ -130,10 +130,10 @@ def bench(args, base, assemble, scratch, source):
     layout = os.path.join(scratch, "umoci")
     insert = ["umoci", "insert", "--image", f"{layout}:latest", source, "/usr/share/bench"]
     commands["umoci insert (gzip)"] = (insert, copy_layout(base, layout))
-    storage = os.path.join(scratch, "storage")
-    script = buildah_script(storage, base, source, out + "-buildah", "buildah")
-    subprocess.run(["sh", "-c", script.replace("COMMANDS", "true")], check=True, stdout=subprocess.DEVNULL)
-    commands["buildah"] = (["sh", "-c", script], fresh(out + "-buildah"))
+    prepare, timed = buildah_scripts(os.path.join(scratch, "storage"), base, source, out + "-buildah")
+    if not os.path.exists(os.path.join(scratch, "storage")):
+        subprocess.run(["sh", "-c", prepare], check=True, stdout=subprocess.DEVNULL)
+    commands["buildah"] = (["sh", "-c", timed], fresh(out + "-buildah"))
     if args.peers:
         newer(args, base, scratch, source, commands)
     # "again" must find what "zstd" left: it runs right behind it.
@@ -146,22 +146,17 @@ def bench(args, base, assemble, scratch, source):
     return results
 
 
-def buildah_script(storage, base, source, out, program):
-    """The base is in its storage beforehand: what is timed is from, copy, commit and push."""
-    common = f"--root {storage}/root --runroot {storage}/run --storage-driver overlay"
-    return (
-        f"set -e; b='{program} {common}'; "
-        f"if ! $b inspect --type image localhost/bench-base >/dev/null 2>&1; then "
-        f"  $b pull -q oci:{base}:latest >{scratch_id(storage)}; $b tag $(cat {scratch_id(storage)}) localhost/bench-base; exit 0; fi; "
-        f"c=$($b from localhost/bench-base); $b copy -q $c {source} /usr/share/bench; "
-        f"$b commit -q $c localhost/bench-out; $b push -q localhost/bench-out oci:{out}:bench; "
-        f"$b rm $c; $b rmi localhost/bench-out"
+def buildah_scripts(storage, base, source, out):
+    """Brings the base into a storage, and what is timed: from, copy, commit and push."""
+    b = f"buildah --root {storage}/root --runroot {storage}/run --storage-driver overlay"
+    into = f"containers-storage:[overlay@{storage}/root+{storage}/run]localhost/bench-base"
+    prepare = f"skopeo copy -q oci:{base}:latest {into}"
+    timed = (
+        f"set -e; c=$({b} from localhost/bench-base); {b} copy -q $c {source} /usr/share/bench; "
+        f"{b} commit -q $c localhost/bench-out; {b} push -q localhost/bench-out oci:{out}:bench; "
+        f"{b} rm $c; {b} rmi localhost/bench-out"
     )
-
-
-def scratch_id(storage):
-    os.makedirs(storage, exist_ok=True)
-    return os.path.join(storage, "id")
+    return prepare, timed
 
 
 def newer(args, base, scratch, source, commands):
@@ -173,13 +168,12 @@ def newer(args, base, scratch, source, commands):
     name = os.path.basename(source)
     insert = ["umoci", "insert", "--compress=zstd", "--image", f"{inside}/umoci-newer:latest", f"{inside}/{name}", "/usr/share/bench"]
     commands["umoci 0.6 insert (zstd)"] = (peers + insert, copy_layout(base, layout))
-    shutil.copytree(base, os.path.join(scratch, "base"), dirs_exist_ok=True)
-    script = buildah_script("/w/storage", f"{inside}/base", f"{inside}/{name}", f"{inside}/buildah-newer", "buildah")
-    script = script.replace(" >/w/storage/id", f" >{inside}/id").replace("cat /w/storage/id", f"cat {inside}/id")
-    script = script.replace("--storage-driver overlay", "--storage-driver vfs" if os.environ.get("BENCH_VFS") else "--storage-driver overlay")
-    argv = peers + ["sh", "-c", script]
-    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
-    commands["buildah newer"] = (argv, fresh(os.path.join(scratch, "buildah-newer")))
+    inner = os.path.join(scratch, "base")
+    prepare, timed = buildah_scripts(f"{inside}/storage-newer", f"{inside}/base", f"{inside}/{name}", f"{inside}/buildah-newer")
+    if not os.path.exists(inner):
+        shutil.copytree(base, inner)
+        subprocess.run(peers + ["sh", "-c", prepare], check=True, stdout=subprocess.DEVNULL)
+    commands["buildah newer"] = (peers + ["sh", "-c", timed], fresh(os.path.join(scratch, "buildah-newer")))
 
 
 def report(args, results):

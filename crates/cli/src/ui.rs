@@ -1,5 +1,5 @@
 //! Where words go: data to standard output, talk to standard error.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the one place that prints")]
+#![expect(clippy::print_stderr, reason = "this is the one place that prints")]
 
 use std::io::Write;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use crate::exit::{Class, Failure};
 
 /// What the user asked to see.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "these are independent switches")]
 pub(crate) struct Ui {
     /// JSON instead of text on standard output.
     pub(crate) json: bool,
@@ -25,6 +26,7 @@ pub(crate) struct Ui {
 
 impl Ui {
     /// Prints data: text with its last line closed.
+    #[expect(clippy::unused_self, reason = "whoever prints was given a place to print to")]
     pub(crate) fn data(self, text: &str) -> Result<(), Failure> {
         let mut out = std::io::stdout().lock();
         let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };

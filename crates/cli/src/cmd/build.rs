@@ -13,7 +13,7 @@ use oci_assemble::plan::step::Group;
 use oci_assemble::plan::value::resolve;
 use oci_assemble::store::dir::HostContents;
 use oci_assemble::store::layers::ImageLayers;
-use oci_assemble::store::{CacheDir, CacheKind};
+use oci_assemble::store::{CacheDir, CacheKind, KeptContents};
 use oci_assemble::tree::FileTree;
 use serde::{Deserialize, Serialize};
 
@@ -172,13 +172,14 @@ fn assemble(
     let host = HostContents::new(root);
     let architecture = &prepared.base.image.config().platform.architecture;
     let bar = ui.bar(None, "staging");
-    let drafted = draft(&prepared.groups, &tree, &[&base, &host], prepared.epoch, architecture);
+    let kept = KeptContents::new(&base, cache.map(|cache| &**cache));
+    let drafted = draft(&prepared.groups, &tree, &[&kept, &host], prepared.epoch, architecture);
     bar.finish_and_clear();
     let drafted = drafted.context(Class::Data, format!("assembling {}", job.recipe().image.name))?;
     for note in &drafted.notes {
         ui.say(note);
     }
-    let mut sources: Vec<&dyn Contents> = vec![&base, &host];
+    let mut sources: Vec<&dyn Contents> = vec![&kept, &host];
     sources.extend(drafted.contents.iter().map(|contents| &**contents as &dyn Contents));
     let sources = Sources::new(sources);
 

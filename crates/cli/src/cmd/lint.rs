@@ -6,6 +6,7 @@ use std::path::Path;
 use oci_assemble::image::Image;
 use oci_assemble::inspect::lint::{Forbid, ImageFacts, LINTS, LayerFacts, LintInput, LintOptions, LintReport, lint};
 use oci_assemble::layer::{Gate, Violations};
+use oci_assemble::store::KeptContents;
 
 use super::plan::layers;
 use crate::args::LintArgs;
@@ -34,9 +35,10 @@ pub(crate) fn run(args: &LintArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
             ours: is_ours(descriptor),
         })
         .collect();
+    let kept = KeptContents::new(&layers, cache.as_deref());
     let input = LintInput {
         tree: &tree,
-        contents: &layers,
+        contents: &kept,
         image: &image_facts(&image.image),
         layers: &facts,
         added: None,

@@ -15,7 +15,7 @@ use oci_assemble::store::resolve;
 /// An OCI layout with one image.
 pub(crate) struct Layout {
     path: PathBuf,
-    layout: oci_assemble::store::Layout,
+    source: oci_assemble::store::Layout,
     layers: Vec<(Descriptor, Digest)>,
 }
 
@@ -25,7 +25,7 @@ impl Layout {
         let layout = oci_assemble::store::Layout::open(dir).unwrap();
         let image = resolve(&layout, &layout.find(None, None).unwrap(), None).unwrap().image;
         let layers = image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
-        Self { path, layout, layers }
+        Self { path, source: layout, layers }
     }
 
     fn blob(&self, digest: &str) -> PathBuf {
@@ -35,7 +35,7 @@ impl Layout {
     /// The layers, indexed.
     pub(crate) fn layers(&self) -> ImageLayers<'_> {
         let options = ReadOptions { gate: Gate::Record, threads: NonZero::new(2).unwrap() };
-        ImageLayers::open(&self.layout, &self.layers, &NoCache, options).unwrap()
+        ImageLayers::open(&self.source, &self.layers, &NoCache, options).unwrap()
     }
 
     /// Unpacks the image into `root`.

@@ -7,7 +7,7 @@ use cap_std::fs::Dir;
 
 use super::files::pin;
 use super::generate::{GenerateError, configuration, module_set_delta};
-use super::recipe::spec::Body;
+use super::recipe::spec::{self, Body};
 use super::recipe::{Recipe, RecipePath};
 use super::step::{Pinned, Produced, Stage, StageError, View};
 use crate::elf::is_module_name;
@@ -60,8 +60,16 @@ impl ConfigurationStage {
         named.map(|path| Ok((path.clone(), Content::OnDisk(file(&self.root, path.as_path())?)))).collect()
     }
 
+    /// Whether the configuration depends on units or accounts of the image.
+    fn reads(&self) -> bool {
+        let spec::Services { enable, disable, mask } = &self.recipe.services;
+        let named = |owner: &spec::Owner| matches!(owner, spec::Owner::Name(_));
+        let units = [enable, disable, mask].iter().any(|units| !units.is_empty());
+        units || self.recipe.files.iter().any(|file| named(&file.owner) || named(&file.group))
+    }
+
     fn delta(&self, view: View<'_>) -> Result<TreeDelta, ConfigurationError> {
-        let texts = texts(view).map_err(ConfigurationError::Read)?;
+        let texts = if self.reads() { texts(view).map_err(ConfigurationError::Read)? } else { BTreeMap::new() };
         let text = |content: &Content| texts.get(content).cloned();
         let delta = configuration(&self.recipe, view.tree, &self.sources()?, text, view.epoch)?;
         let modules = added_modules(view).map_err(ConfigurationError::Read)?;

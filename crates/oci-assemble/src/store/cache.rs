@@ -32,11 +32,13 @@ pub enum CacheKind {
     Stage,
     /// A whole image, by what it was made from.
     Image,
+    /// A small file of a layer, by its digest.
+    Content,
 }
 
 impl CacheKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::LayerIndex, Self::Verified, Self::Layer, Self::Stage, Self::Image];
+    pub const ALL: [Self; 6] = [Self::LayerIndex, Self::Verified, Self::Layer, Self::Stage, Self::Image, Self::Content];
 
     /// The name of the directory.
     pub fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl CacheKind {
             Self::Layer => "layer",
             Self::Stage => "stage",
             Self::Image => "image",
+            Self::Content => "content",
         }
     }
 }

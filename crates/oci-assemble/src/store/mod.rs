@@ -18,6 +18,7 @@ mod error;
 mod file;
 mod fsck;
 mod gc;
+mod kept;
 mod layout;
 mod resolve;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use cache::{CacheDir, CacheEntry, CacheKind};
 pub use error::StoreError;
 pub use fsck::{Finding, FsckReport, fsck};
 pub use gc::{GcMode, GcReport, gc};
+pub use kept::KeptContents;
 pub use layout::{BlobSink, BlobWriter, Committed, Layout, Taken, Transaction};
 pub use resolve::{MAX_DEPTH, Resolved, reachable, resolve, select};
 pub use verified::Verified;
