@@ -17,7 +17,6 @@ use oci_assemble::plan::recipe::spec::{self, Level};
 use oci_assemble::plan::recipe::{Merged, Recipe, StageKind, recipe_root};
 use oci_assemble::plan::step::Group;
 use oci_assemble::store::{BlobSource, CacheDir, Layout, Resolved, resolve};
-use oci_assemble::tree::TreePath;
 
 use crate::args::{RecipeArgs, Sandbox, SourceArgs};
 use crate::env;
@@ -158,8 +157,9 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings) -> Result<Vec<Group>, 
         let (made, has_modules): (Box<dyn oci_assemble::plan::step::Stage>, bool) = match &stage.kind {
             StageKind::Files(files) => {
                 let source = files.source.as_path().to_owned();
-                let bring = brings_modules(&job.root, &source, &files.into);
-                (Box::new(FilesStage::new(&stage.name, root()?, source, files.into.clone())), bring)
+                let files = FilesStage::new(&stage.name, root()?, source, files.into.clone());
+                let bring = brings_modules(&files);
+                (Box::new(files), bring)
             }
             StageKind::Modules(built) => {
                 kernel = kernel.or_else(|| built.kernel.clone());
@@ -191,10 +191,10 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings) -> Result<Vec<Group>, 
     Ok(groups)
 }
 
-/// Whether a `files` stage puts modules where kernels look for them. An error of the scan is the stage's own to report.
-fn brings_modules(root: &Dir, source: &Path, into: &TreePath) -> bool {
-    let listed = oci_assemble::store::dir::scan(root, source, into, 0);
-    listed.is_ok_and(|delta| {
+/// Whether a `files` stage puts modules where kernels look for them. An error of the listing is the stage's own to report.
+fn brings_modules(files: &FilesStage) -> bool {
+    let listed = files.listing().ok().flatten();
+    listed.is_some_and(|delta| {
         let mut paths = delta.entries().keys();
         paths.any(|path| path.as_bytes().starts_with(b"usr/lib/modules/") && is_module_name(path.name()))
     })

@@ -217,6 +217,9 @@ fn check_place(layer: &str, path: &TreePath) -> Result<(), DraftError> {
 }
 
 fn add_parents(whole: &mut TreeDelta, path: &TreePath, base: &FileTree, epoch: i64) {
+    if path.parent().is_some_and(|parent| whole.entries().contains_key(&parent)) {
+        return; // and with it all above
+    }
     for above in path.ancestors() {
         if !whole.entries().contains_key(&above) {
             let inode = match base.get(&above) {
@@ -252,11 +255,9 @@ fn add_entry(
     let name = || layer.to_owned();
     check_inode(layer, path, inode)?;
     // A directory over a symlink to a directory means the directory it leads to.
-    let leads = base.resolve(path.as_bytes());
-    let place = match &leads {
-        Resolved::Found(target) if inode.is_directory() && base.get(target).is_none_or(Inode::is_directory) => {
-            target.clone()
-        }
+    let leads = inode.is_directory().then(|| base.resolve(path.as_bytes()));
+    let place = match leads {
+        Some(Resolved::Found(target)) if base.get(&target).is_none_or(Inode::is_directory) => target,
         _ => place(layer, path, base, whole)?,
     };
     check_place(layer, &place)?;

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use super::Contents;
 use super::compress::Compression;
 use super::draft::LayerDraft;
-use super::write::{WriteError, write_tar};
+use super::write::{Fill, WriteError, fill_tar};
 use crate::image::{Digest, Hasher};
 
 /// Size of one buffer: large enough that hand-over costs nothing, small enough to stay in cache.
@@ -56,8 +56,8 @@ pub fn seal<W: Write + Send>(
     std::thread::scope(|scope| {
         let hash = scope.spawn(move || hash_buffers(&hashed));
         let compress = scope.spawn(move || compress_buffers(&compressed, sink, options));
-        let mut tee = Tee { filling: Vec::with_capacity(BUFFER), outputs: [to_hash, to_compress] };
-        let written = write_tar(draft, contents, &mut tee).and_then(|()| tee.send().map_err(WriteError::Sink));
+        let mut tee = Tee { filling: vec![0; BUFFER], used: 0, outputs: [to_hash, to_compress] };
+        let written = fill_tar(draft, contents, &mut tee).and_then(|()| tee.send().map_err(WriteError::Sink));
         drop(tee);
         let tar = hash.join();
         let blob = compress.join();
@@ -73,17 +73,22 @@ pub fn seal<W: Write + Send>(
     })
 }
 
+/// The buffer being filled, and where full ones go.
 struct Tee {
     filling: Vec<u8>,
+    used: usize,
     outputs: [SyncSender<Arc<Vec<u8>>>; 2],
 }
 
 impl Tee {
     fn send(&mut self) -> io::Result<()> {
-        if self.filling.is_empty() {
+        if self.used == 0 {
             return Ok(());
         }
-        let buffer = Arc::new(std::mem::replace(&mut self.filling, Vec::with_capacity(BUFFER)));
+        let mut full = std::mem::replace(&mut self.filling, vec![0; BUFFER]);
+        full.truncate(self.used);
+        self.used = 0;
+        let buffer = Arc::new(full);
         for output in &self.outputs {
             let sent = output.send(Arc::clone(&buffer));
             sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "a consumer of the tar stopped"))?;
@@ -92,13 +97,26 @@ impl Tee {
     }
 }
 
-impl Write for Tee {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.filling.len() == BUFFER {
+impl Fill for Tee {
+    fn room(&mut self) -> io::Result<&mut [u8]> {
+        if self.used == self.filling.len() {
             self.send()?;
         }
-        let taken = bytes.len().min(BUFFER - self.filling.len());
-        self.filling.extend_from_slice(&bytes[..taken]);
+        Ok(&mut self.filling[self.used..])
+    }
+
+    fn filled(&mut self, count: usize) -> io::Result<()> {
+        self.used += count;
+        Ok(())
+    }
+}
+
+impl Write for Tee {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.room()?;
+        let taken = bytes.len().min(room.len());
+        room[..taken].copy_from_slice(&bytes[..taken]);
+        self.used += taken;
         Ok(taken)
     }
 

@@ -53,8 +53,48 @@ pub enum WriteError {
     Sink(#[source] io::Error),
 }
 
+/// A sink that files are read straight into, without a copy in between.
+pub(super) trait Fill: Write {
+    /// Room for the next bytes, never empty.
+    fn room(&mut self) -> io::Result<&mut [u8]>;
+
+    /// Says that the first `count` bytes of the room are filled.
+    fn filled(&mut self, count: usize) -> io::Result<()>;
+}
+
+/// Any sink, with a buffer of its own.
+struct Buffered<'a, W> {
+    sink: &'a mut W,
+    buffer: Vec<u8>,
+}
+
+impl<W: Write> Write for Buffered<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.sink.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+impl<W: Write> Fill for Buffered<'_, W> {
+    fn room(&mut self) -> io::Result<&mut [u8]> {
+        Ok(&mut self.buffer)
+    }
+
+    fn filled(&mut self, count: usize) -> io::Result<()> {
+        self.sink.write_all(&self.buffer[..count])
+    }
+}
+
 /// Writes the draft's tar stream, with its two closing blocks, into `sink`.
 pub fn write_tar(draft: &LayerDraft, contents: &dyn Contents, sink: &mut impl Write) -> Result<(), WriteError> {
+    fill_tar(draft, contents, &mut Buffered { sink, buffer: vec![0; READ] })
+}
+
+/// As [`write_tar`], for a sink that gives room.
+pub(super) fn fill_tar(draft: &LayerDraft, contents: &dyn Contents, sink: &mut impl Fill) -> Result<(), WriteError> {
     let delta = draft.delta();
     let entries = delta.entries();
     for (path, inode) in entries.iter().filter(|(_, inode)| inode.is_directory()) {
@@ -67,12 +107,11 @@ pub fn write_tar(draft: &LayerDraft, contents: &dyn Contents, sink: &mut impl Wr
     for path in delta.opaques() {
         write_mark(sink, path, b".wh..wh..opq", draft.epoch())?;
     }
-    let mut buffer = vec![0; READ];
     for (path, inode) in entries.iter().filter(|(_, inode)| !inode.is_directory()) {
         match inode.content() {
             Some(content) => {
                 write_header(sink, path, inode, content.size())?;
-                write_content(sink, path, content, contents, &mut buffer)?;
+                write_content(sink, path, content, contents)?;
             }
             None => write_header(sink, path, inode, 0)?,
         }
@@ -182,11 +221,10 @@ fn fill(field: &mut [u8], bytes: &[u8]) {
 }
 
 fn write_content(
-    sink: &mut impl Write,
+    sink: &mut impl Fill,
     path: &TreePath,
     content: &Content,
     contents: &dyn Contents,
-    buffer: &mut [u8],
 ) -> Result<(), WriteError> {
     let expected = content.size();
     if let Content::Bytes(bytes) = content {
@@ -197,15 +235,16 @@ fn write_content(
     let mut reader = contents.open(content).map_err(failed)?;
     let mut found = 0;
     while found < expected {
-        let room = usize::try_from(expected - found).unwrap_or(usize::MAX).min(buffer.len());
-        let read = reader.read(&mut buffer[..room]).map_err(failed)?;
+        let room = sink.room().map_err(WriteError::Sink)?;
+        let wanted = usize::try_from(expected - found).unwrap_or(usize::MAX).min(room.len());
+        let read = reader.read(&mut room[..wanted]).map_err(failed)?;
         if read == 0 {
             return Err(WriteError::Size { path: path.clone(), expected, found });
         }
-        sink.write_all(&buffer[..read]).map_err(WriteError::Sink)?;
+        sink.filled(read).map_err(WriteError::Sink)?;
         found += read as u64;
     }
-    if reader.read(&mut buffer[..1]).map_err(failed)? > 0 {
+    if reader.read(&mut [0]).map_err(failed)? > 0 {
         return Err(WriteError::Size { path: path.clone(), expected, found: found + 1 });
     }
     pad(sink, expected, 0)

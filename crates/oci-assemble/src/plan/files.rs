@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use cap_std::fs::Dir;
 
@@ -17,18 +18,45 @@ pub struct FilesStage {
     root: Dir,
     source: PathBuf,
     into: TreePath,
+    /// A directory's entries, dated 0: listed once, used by all steps.
+    listed: OnceLock<TreeDelta>,
 }
 
 impl FilesStage {
     /// The stage `name`, which puts `source` (relative to `root`) at `into`.
     pub fn new(name: &str, root: Dir, source: PathBuf, into: TreePath) -> Self {
-        Self { name: name.to_owned(), root, source, into }
+        Self { name: name.to_owned(), root, source, into, listed: OnceLock::new() }
     }
 
     fn is_directory(&self) -> Result<bool, DirError> {
         let metadata = self.root.metadata(&self.source);
         let metadata = metadata.map_err(|source| DirError::Read { path: self.source.clone(), source })?;
         Ok(metadata.is_dir())
+    }
+
+    /// The entries of a directory, dated 0; `None` for a tar file, which is read only when it is needed.
+    pub fn listing(&self) -> Result<Option<&TreeDelta>, DirError> {
+        if self.listed.get().is_none() {
+            if !self.is_directory()? {
+                return Ok(None);
+            }
+            let listed = scan(&self.root, &self.source, &self.into, 0)?;
+            return Ok(Some(self.listed.get_or_init(|| listed)));
+        }
+        Ok(self.listed.get())
+    }
+
+    fn delta(&self, epoch: i64) -> Result<TreeDelta, DirError> {
+        let Some(listed) = self.listing()? else {
+            return scan_tar(&self.root, &self.source, &self.into, epoch);
+        };
+        let mut delta = TreeDelta::new();
+        for (path, inode) in listed.entries() {
+            let mut inode = inode.clone();
+            inode.meta.mtime = epoch;
+            delta.insert(path.clone(), inode);
+        }
+        Ok(delta)
     }
 }
 
@@ -43,8 +71,8 @@ impl Stage for FilesStage {
 
     fn resolve(&self) -> Result<Pinned, StageError> {
         let failed = |error: DirError| self.failed(error);
-        if self.is_directory().map_err(failed)? {
-            return Ok(pin(&scan(&self.root, &self.source, &self.into, 0).map_err(failed)?));
+        if let Some(listed) = self.listing().map_err(failed)? {
+            return Ok(pin(listed));
         }
         let whole = file(&self.root, &self.source).map_err(failed)?;
         let mut delta = TreeDelta::new();
@@ -54,13 +82,7 @@ impl Stage for FilesStage {
 
     fn produce(&self, view: View<'_>) -> Result<Produced, StageError> {
         let failed = |error: DirError| self.failed(error);
-        let epoch = view.epoch.seconds();
-        let delta = if self.is_directory().map_err(failed)? {
-            scan(&self.root, &self.source, &self.into, epoch)
-        } else {
-            scan_tar(&self.root, &self.source, &self.into, epoch)
-        };
-        let delta = delta.map_err(failed)?;
+        let delta = self.delta(view.epoch.seconds()).map_err(failed)?;
         let root = self.root.try_clone();
         let root = root.map_err(|source| failed(DirError::Read { path: self.source.clone(), source }))?;
         Ok(Produced { delta, contents: Some(Box::new(HostContents::new(root))), notes: Vec::new() })

@@ -33,6 +33,9 @@ const ELF_MIN: u64 = 52;
 /// Bytes that tell the machine of an ELF file.
 const IDENTITY_BYTES: u64 = 64;
 
+/// The most memory that is set aside for a file before its bytes are seen.
+const RESERVE_MAX: usize = 64 << 20;
+
 /// What is wanted of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Want {
@@ -178,6 +181,8 @@ impl<'a> Facts<'a> {
         };
         if whole || places.iter().any(|(_, want)| deep(want)) {
             let limit = if whole { content.size() } else { ELF_MAX.max(MODULE_MAX) };
+            // One allocation and few reads; what the content claims to be beyond the limits is not believed.
+            bytes.reserve_exact(usize::try_from(content.size().min(limit)).unwrap_or(0).min(RESERVE_MAX));
             read_to(limit, &mut bytes, reader)?;
         }
         let identity = elf::identity(&bytes);
