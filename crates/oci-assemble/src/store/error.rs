@@ -94,6 +94,16 @@ pub enum StoreError {
         /// The text.
         tag: String,
     },
+    /// The image is not on disk, and nothing was given to fetch it with.
+    #[error("{reference} has to be fetched first")]
+    Elsewhere {
+        /// Where it is.
+        reference: String,
+    },
+    /// skopeo could not be used, or did not give what it should.
+    #[cfg(feature = "pull")]
+    #[error(transparent)]
+    Proxy(#[from] super::mirror::ProxyError),
     /// A tar that is not a layout.
     #[error("not an OCI archive")]
     Archive(#[from] ArchiveFault),

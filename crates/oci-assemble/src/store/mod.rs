@@ -20,9 +20,13 @@ mod fsck;
 mod gc;
 mod kept;
 mod layout;
+#[cfg(feature = "pull")]
+mod mirror;
+mod parallel;
 mod resolve;
 #[cfg(test)]
 mod scratch;
+mod source;
 mod verified;
 
 pub use archive::{Archive, ArchiveFault, write_archive};
@@ -33,5 +37,10 @@ pub use fsck::{Finding, FsckReport, fsck};
 pub use gc::{GcMode, GcReport, gc};
 pub use kept::KeptContents;
 pub use layout::{BlobSink, BlobWriter, Committed, Layout, Taken, Transaction};
+#[cfg(feature = "pull")]
+pub use mirror::{MirrorOptions, Mirrored, Platforms, ProxyError, Remote, SkopeoOptions, mirror};
 pub use resolve::{MAX_DEPTH, Resolved, reachable, resolve, select};
+#[cfg(feature = "pull")]
+pub use source::Fetch;
+pub use source::{Ambient, BaseImage, Places};
 pub use verified::Verified;

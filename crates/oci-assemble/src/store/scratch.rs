@@ -1,5 +1,5 @@
 //! Layouts in temporary directories, for tests.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 use std::fs;
 use std::path::PathBuf;
@@ -78,4 +78,15 @@ pub(super) fn listing(scratch: &Scratch) -> Vec<String> {
     walk(scratch.0.path(), "", &mut found);
     found.sort();
     found
+}
+
+/// Whether a test must be left out because a program is not installed, which it says. Where everything has to be
+/// installed (`CI=true`) that is an error.
+pub(super) fn lacks(programs: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = |program: &&&str| std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
+    let Some(missing) = programs.iter().find(|program| !installed(program)) else { return false };
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{missing} is not installed");
+    eprintln!("left out: {missing} is not installed");
+    true
 }

@@ -1,8 +1,7 @@
 //! Taking blobs from elsewhere, linked where that is possible.
 
-use std::io::{self, Seek};
+use std::io::Seek;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
@@ -14,6 +13,7 @@ use crate::image::{Descriptor, Digest};
 use crate::store::blob::BlobSource;
 use crate::store::error::{Result, StoreError, io as failed};
 use crate::store::file;
+use crate::store::parallel::for_each;
 use crate::tree::Stamp;
 
 /// How a blob came into the layout.
@@ -30,22 +30,7 @@ pub enum Taken {
 impl Transaction {
     /// Takes blobs from `source`, `threads` at a time. The first error ends it.
     pub fn take_all(&self, source: &dyn BlobSource, blobs: &[Descriptor], threads: NonZero<usize>) -> Result<()> {
-        let next = AtomicUsize::new(0);
-        let work = || -> Result<()> {
-            while let Some(blob) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.take(source, blob).inspect_err(|_| next.store(blobs.len(), Ordering::Relaxed))?;
-            }
-            Ok(())
-        };
-        std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads.get().min(blobs.len())).map(|_| scope.spawn(work)).collect();
-            let mut outcome = work();
-            for other in others {
-                let panicked = |_| Err(failed("copy", "blobs")(io::Error::other("a thread panicked")));
-                outcome = outcome.and(other.join().unwrap_or_else(panicked));
-            }
-            outcome
-        })
+        for_each(blobs, threads, |blob| self.take(source, blob).map(drop))
     }
 
     /// Takes one blob from `source`: as a hard link when that is a layout on the same file system, else as a copy, which

@@ -11,6 +11,8 @@ use super::Layout;
 use super::own::Own;
 use super::sink::{BlobSink, BlobWriter};
 use crate::image::{Descriptor, Digest, Image, MediaType};
+#[cfg(feature = "pull")]
+use crate::image::{Distribution, Encoding};
 use crate::store::blob::{BlobSource, BlobStore, VerifiedReader};
 use crate::store::error::{Result, StoreError, io as failed};
 use crate::store::verified::Verified;
@@ -74,7 +76,7 @@ impl Transaction {
     }
 
     /// Whether the layout has the blob, and it is what it should be. Costs a read of it when that is not known yet.
-    pub(super) fn is_intact(&self, descriptor: &Descriptor) -> Result<bool> {
+    pub(in crate::store) fn is_intact(&self, descriptor: &Descriptor) -> Result<bool> {
         let (file, stamp) = match self.layout.file(descriptor) {
             Ok(Some(found)) => found,
             // Something else in its place is replaced.
@@ -90,6 +92,15 @@ impl Transaction {
             Err(error) => return Err(error),
         }
         Ok(true)
+    }
+
+    /// The size of a blob that is there and is what it should be.
+    #[cfg(feature = "pull")]
+    pub(in crate::store) fn intact_size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let Some(dir) = super::read::blob_dir(&self.layout.dir, digest)? else { return Ok(None) };
+        let Ok(Some((_, stamp))) = crate::store::file::open_regular(&dir, &digest.hex()) else { return Ok(None) };
+        let descriptor = Descriptor::new(MediaType::Layer(Encoding::Plain, Distribution::Free), *digest, stamp.size);
+        Ok(self.is_intact(&descriptor)?.then_some(stamp.size))
     }
 
     /// Renames a file of the transaction to its digest, in the place of what is there.
