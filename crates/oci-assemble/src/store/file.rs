@@ -80,7 +80,7 @@ pub(super) fn reopen(dir: &Dir) -> io::Result<OwnedFd> {
 pub(super) struct Lock(#[expect(dead_code, reason = "closing it is what unlocks")] File);
 
 impl Lock {
-    /// Waits for the lock on the file `name`, which is created when `operation` needs a writer and it is not there.
+    /// Waits for the lock on the file `name`, which is created when it is not there.
     pub(super) fn wait(dir: &Dir, name: &str, operation: FlockOperation) -> io::Result<Self> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o644))?;
@@ -100,12 +100,13 @@ impl Lock {
         Some(Self(file.into()))
     }
 
-    /// Takes the lock if nobody has it.
+    /// Takes the lock on a file that exists, if nobody has it.
     pub(super) fn attempt(dir: &Dir, name: &str) -> io::Result<Option<Self>> {
-        match Self::wait(dir, name, FlockOperation::NonBlockingLockExclusive) {
-            Ok(lock) => Ok(Some(lock)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            other => Ok(other.map(|()| Some(Self(file.into())))?),
         }
     }
 }

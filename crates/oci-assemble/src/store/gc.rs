@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use cap_std::fs::{Dir, MetadataExt};
+use rustix::fs::FlockOperation;
 
 use super::error::{Result, StoreError, io as failed};
 use super::file::Lock;
@@ -51,6 +52,8 @@ pub fn gc(dir: Dir, mode: GcMode) -> Result<GcReport> {
     };
     let locks = match (&private, mode) {
         (Some(private), GcMode::Delete) => {
+            // The file is made by whoever comes first.
+            drop(Lock::wait(private, USERS_LOCK, FlockOperation::LockShared).map_err(failed("lock", USERS_LOCK))?);
             let users = Lock::attempt(private, USERS_LOCK).map_err(failed("lock", USERS_LOCK))?;
             Some((users.ok_or(StoreError::InUse)?, lock_index(private)?))
         }

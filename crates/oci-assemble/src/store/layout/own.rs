@@ -33,11 +33,13 @@ impl Own {
         let private = dir.open_dir(PRIVATE).map_err(failed("open", PRIVATE))?;
         let users = Lock::wait(&private, USERS_LOCK, FlockOperation::LockShared).map_err(failed("lock", USERS_LOCK))?;
         // Until the new directory has its owner's lock, nobody may take it for an abandoned one.
-        let _index = lock_index(&private)?;
+        let index = lock_index(&private)?;
         for name in abandoned(&private)? {
             private.remove_dir_all(&name).map_err(failed("remove", format!("{PRIVATE}/{name}")))?;
         }
         let (own, name, owner) = create(&private).map_err(failed("create a directory in", PRIVATE))?;
+        // Dropping it takes that lock again.
+        drop(index);
         let own = Self { dir: own, private, name, _owner: owner, _users: users };
         if check_header(dir)?.is_none() {
             own.write_header(dir).map_err(failed("write", HEADER))?;
@@ -57,7 +59,8 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        // What cannot be removed now is removed by the next writer.
+        // Not while somebody looks whether it is abandoned. What cannot be removed now is removed by the next writer.
+        let _index = lock_index(&self.private);
         let _ = self.private.remove_dir_all(&self.name);
     }
 }
@@ -67,7 +70,8 @@ pub(in crate::store) fn lock_index(private: &Dir) -> Result<Lock> {
     Lock::wait(private, INDEX_LOCK, FlockOperation::LockExclusive).map_err(failed("lock", INDEX_LOCK))
 }
 
-/// Names of writers' directories whose owner is gone. The caller holds the lock of the index.
+/// Names of writers' directories whose owner is gone. Without the lock of the index, one that is just being made or
+/// removed may be among them.
 pub(in crate::store) fn abandoned(private: &Dir) -> Result<Vec<String>> {
     let failed = || failed("look for abandoned files in", PRIVATE);
     let mut names = Vec::new();
@@ -75,7 +79,13 @@ pub(in crate::store) fn abandoned(private: &Dir) -> Result<Vec<String>> {
         let name = entry.map_err(failed())?.file_name();
         let Some(name) = name.to_str().filter(|name| name.starts_with(TRANSACTION)) else { continue };
         let Ok(dir) = private.open_dir(name) else { continue };
-        if Lock::attempt(&dir, OWNER_LOCK).map_err(failed())?.is_some() {
+        // Its owner may have been killed before it made the file of the lock.
+        let unowned = match Lock::attempt(&dir, OWNER_LOCK) {
+            Ok(lock) => lock.is_some(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => return Err(failed()(error)),
+        };
+        if unowned {
             names.push(name.to_owned());
         }
     }
