@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use oci_assemble::image::{Digest, Image, ImageReference, LayoutReference};
+use oci_assemble::image::{Descriptor, Digest, Image, ImageReference, LayoutReference};
 use oci_assemble::layer::Sealed;
 use oci_assemble::plan::assemble::LayerSink;
 use oci_assemble::store::{
@@ -112,7 +112,8 @@ impl Writing {
     pub(crate) fn commit(self, base: &OpenedImage, image: &Image, threads: NonZero<usize>) -> Result<(), Failure> {
         let Self { transaction, output, scratch } = self;
         let blobs: Vec<_> = base.image.layers().map(|(descriptor, _)| descriptor.clone()).collect();
-        transaction.take_all(&*base.blobs, &blobs, threads).context(Class::Data, "taking the base's layers")?;
+        let taken = transaction.take_all(&*base.blobs, &blobs, threads);
+        taken.map_err(|error| wire::store("taking the base's layers".into(), error))?;
         let descriptor = transaction.put_image(image).context(Class::Io, "writing the manifest")?;
         let place = output.place();
         let tag = place.tag.as_deref();
@@ -120,15 +121,34 @@ impl Writing {
             transaction.commit(tag, &descriptor).context(Class::Io, "listing the image")?;
             return Ok(());
         }
-        let path = PathBuf::from(&place.path);
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(".".as_ref());
-        let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| Failure::new(Class::Usage, format!("{} names no file", path.display())))?;
-        let dir = wire::open_dir(parent, Class::Io)?;
-        write_archive(&dir, name, &transaction, &[(tag, &descriptor)])
-            .context(Class::Io, format!("writing the archive {}", path.display()))?;
-        Ok(())
+        archive(place, &transaction, &descriptor)
     }
+
+    /// Lets `copy` bring an image into the place; it lists what it brings.
+    pub(crate) fn mirror(
+        self,
+        copy: impl FnOnce(Transaction, Option<&str>) -> Result<Descriptor, Failure>,
+    ) -> Result<Descriptor, Failure> {
+        let Self { transaction, output, scratch } = self;
+        let place = output.place();
+        let image = copy(transaction, place.tag.as_deref())?;
+        if let Some(scratch) = scratch {
+            let dir = wire::open_dir(scratch.path(), Class::Io)?;
+            archive(place, &Layout::open(dir).context(Class::Io, "opening the copy")?, &image)?;
+        }
+        Ok(image)
+    }
+}
+
+/// Writes the archive at `place` from the blobs of `source`.
+fn archive(place: &LayoutReference, source: &dyn BlobSource, image: &Descriptor) -> Result<(), Failure> {
+    let path = PathBuf::from(&place.path);
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(".".as_ref());
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| Failure::new(Class::Usage, format!("{} names no file", path.display())))?;
+    let dir = wire::open_dir(parent, Class::Io)?;
+    let written = write_archive(&dir, name, source, &[(place.tag.as_deref(), image)]);
+    written.context(Class::Io, format!("writing the archive {}", path.display()))
 }
 
 struct Sink<'t>(BlobSink<'t>);
@@ -145,6 +165,6 @@ impl Write for Sink<'_> {
 
 impl LayerSink for Sink<'_> {
     fn publish(self: Box<Self>, sealed: &Sealed) -> io::Result<()> {
-        self.0.publish(&sealed.digest, sealed.size).map_err(io::Error::other)
+        self.0.publish(&sealed.digest, sealed.size).map_err(io::Error::from)
     }
 }

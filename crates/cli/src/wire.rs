@@ -16,7 +16,10 @@ use oci_assemble::plan::files::FilesStage;
 use oci_assemble::plan::recipe::spec::{self, Level};
 use oci_assemble::plan::recipe::{Merged, Recipe, StageKind, recipe_root};
 use oci_assemble::plan::step::Group;
-use oci_assemble::store::{BlobSource, CacheDir, Layout, Resolved, resolve};
+use oci_assemble::store::{
+    Ambient, BaseImage, BlobSource, CacheDir, Fetch, Layout, ProxyError, SkopeoOptions, StoreError, Transaction,
+    Verified,
+};
 
 use crate::args::{RecipeArgs, Sandbox, SourceArgs};
 use crate::env;
@@ -88,25 +91,115 @@ pub(crate) struct OpenedImage {
     pub(crate) blobs: Box<dyn BlobSource>,
 }
 
-/// Opens an image for reading.
+/// Opens an image for reading, wherever it is.
 pub(crate) fn image(
     wanted: &ImageReference,
     platform: Option<&Platform>,
-    _source: &SourceArgs,
-    _cache: Option<&Arc<CacheDir>>,
+    source: &SourceArgs,
+    cache: Option<&Arc<CacheDir>>,
+    blobs: &BlobCache,
 ) -> Result<OpenedImage, Failure> {
+    let name = wanted.to_string();
     let here = platform_of_machine()?;
-    let text = wanted.to_string();
-    let ImageReference::OciDir(place) = wanted else {
-        return Err(Failure::new(Class::Unavailable, "not yet"));
+    let platform = Some(platform.unwrap_or(&here));
+    let opened = if is_local(wanted) {
+        BaseImage::open(wanted, platform, &Ambient)
+    } else {
+        let fetch = Fetch { cache: blobs.open(cache)?, skopeo: skopeo(source) };
+        BaseImage::fetch(wanted, platform, &Ambient, fetch)
     };
-    let dir = open_dir(Path::new(&place.path), Class::Data)?;
-    let layout = Layout::open(dir).context(Class::Data, format!("opening the layout {}", place.path))?;
-    let found = layout.find(place.tag.as_deref(), place.digest.as_ref());
-    let found = found.context(Class::Data, format!("finding {text}"))?;
-    let Resolved { image, .. } =
-        resolve(&layout, &found, Some(platform.unwrap_or(&here))).context(Class::Data, format!("opening {text}"))?;
-    Ok(OpenedImage { name: text, digest: image.digest(), image, blobs: Box::new(layout) })
+    let BaseImage { image, manifest, blobs, .. } = opened.map_err(|error| store(format!("opening {name}"), error))?;
+    Ok(OpenedImage { name, digest: manifest.digest, image, blobs })
+}
+
+pub(crate) fn is_local(reference: &ImageReference) -> bool {
+    matches!(reference, ImageReference::OciDir(_) | ImageReference::OciArchive(_))
+}
+
+/// How skopeo is called.
+pub(crate) fn skopeo(source: &SourceArgs) -> SkopeoOptions {
+    SkopeoOptions { insecure: source.insecure, authfile: source.authfile.clone(), ..SkopeoOptions::default() }
+}
+
+/// Where the blobs of images are kept that are not on this machine.
+pub(crate) struct BlobCache(pub(crate) Option<PathBuf>);
+
+impl BlobCache {
+    /// The cache's own layout. Without a cache, one in a temporary place, which the system clears.
+    fn open(&self, cache: Option<&Arc<CacheDir>>) -> Result<Transaction, Failure> {
+        let path = self.0.clone().or_else(env::cache_dir).unwrap_or_else(env::temp_dir).join("images");
+        let verified = cache.map_or_else(Verified::default, |cache| Verified::in_cache(Arc::clone(cache)));
+        Layout::write_with(make_dir(&path)?, verified)
+            .context(Class::Io, format!("opening the image cache {}", path.display()))
+    }
+}
+
+/// An error of the store, classed by what the user can do about it.
+pub(crate) fn store(context: String, error: StoreError) -> Failure {
+    let class = class(&error);
+    let hint = match &error {
+        StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some(
+            "images are oci:DIR:TAG, oci-archive:FILE, docker://REF or containers-storage:REF; paths begin at the current directory",
+        ),
+        StoreError::Proxy(ProxyError::Start { .. }) => {
+            Some("install skopeo; images on this machine's disk are read without it")
+        }
+        _ => None,
+    };
+    let failure = Failure::of(class, context, error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn class(error: &StoreError) -> Class {
+    match error {
+        StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Class::Usage,
+        StoreError::Io { .. } => Class::Io,
+        StoreError::NoImage { .. }
+        | StoreError::SeveralImages { .. }
+        | StoreError::Tag { .. }
+        | StoreError::Select(_)
+        | StoreError::Platform { .. } => Class::Usage,
+        StoreError::InUse => Class::Transient,
+        StoreError::Proxy(ProxyError::Refused { message, .. }) => refused(message),
+        StoreError::Proxy(proxy) if proxy.is_transient() => Class::Transient,
+        StoreError::Elsewhere { .. } | StoreError::Proxy(_) => Class::Unavailable,
+        _ => Class::Data,
+    }
+}
+
+/// skopeo says in words only why a registry refused.
+fn refused(message: &str) -> Class {
+    let message = message.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if says(&["unauthorized", "denied", "authentication required", "forbidden"]) {
+        Class::Permission
+    } else if says(&[
+        "manifest unknown",
+        "name unknown",
+        "not found",
+        "no such",
+        "does not resolve",
+        "invalid reference",
+    ]) {
+        Class::Usage
+    } else if says(&[
+        "timeout",
+        "timed out",
+        "refused",
+        "reset",
+        "too many requests",
+        "unavailable",
+        "bad gateway",
+        "no route",
+        "lookup",
+    ]) {
+        Class::Transient
+    } else {
+        Class::Unavailable
+    }
 }
 
 fn platform_of_machine() -> Result<Platform, Failure> {

@@ -24,7 +24,7 @@ use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::output::Output;
 use crate::ui::{Ui, bytes};
-use crate::wire::{self, Job, OpenedImage, StageSettings};
+use crate::wire::{self, BlobCache, Job, OpenedImage, StageSettings};
 
 /// The annotation that names what a layer of ours holds.
 pub(crate) const LAYER_ANNOTATION: &str = "io.assemble.layer";
@@ -49,6 +49,7 @@ impl Prepared {
         job: &Job,
         source: &SourceArgs,
         cache: Option<&Arc<CacheDir>>,
+        blobs: &BlobCache,
         settings: &StageSettings,
         output: Option<&str>,
     ) -> Result<Self, Failure> {
@@ -59,7 +60,7 @@ impl Prepared {
                 .hint("give --output oci:DIR:TAG, or set image in the recipe's [output] table")
         })?;
         let groups = wire::groups(job, settings)?;
-        let base = wire::image(&recipe.base.image, job.platform.as_ref(), source, cache)?;
+        let base = wire::image(&recipe.base.image, job.platform.as_ref(), source, cache, blobs)?;
         let epoch = wire::epoch(&base.image)?;
         let labels = labels(recipe, &base);
         let annotations = annotations(recipe, &base);
@@ -120,11 +121,12 @@ struct BuiltLayer {
 }
 
 pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
+    let blobs = BlobCache(cache.map(Path::to_owned));
     let cache = wire::cache(cache)?;
     let job = wire::load(&args.recipe)?;
     let jobs = args.jobs.unwrap_or_else(env::processors);
     let settings = StageSettings { sandbox: args.sandbox, workspace: env::temp_dir(), jobs };
-    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &settings, args.destination.as_deref())?;
+    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, args.destination.as_deref())?;
     let scanned = env::now();
     let resolved = resolve(&prepared.groups).context(Class::Usage, "resolving the recipe")?;
     let key = wire::build_key(&[

@@ -14,12 +14,13 @@ use crate::args::InspectArgs;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::ui::{Ui, bytes};
-use crate::wire::{self, OpenedImage};
+use crate::wire::{self, BlobCache, OpenedImage};
 
 pub(crate) fn run(args: &InspectArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
+    let blobs = BlobCache(cache.map(Path::to_owned));
     let cache = wire::cache(cache)?;
     let platform = args.platform.as_deref().map(wire::platform).transpose()?;
-    let image = wire::image(&wire::reference(&args.image)?, platform.as_ref(), &args.source, cache.as_ref())?;
+    let image = wire::image(&wire::reference(&args.image)?, platform.as_ref(), &args.source, cache.as_ref(), &blobs)?;
     let layers = layers(&image, cache.as_ref(), env::processors(), Gate::Record, ui)?;
     if let Some(wanted) = &args.layer {
         return show_layer(&layers, wanted, ui);

@@ -13,15 +13,16 @@ use crate::args::LintArgs;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::ui::Ui;
-use crate::wire;
+use crate::wire::{self, BlobCache};
 
 pub(crate) fn run(args: &LintArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
     let Some(name) = args.image.as_deref().filter(|_| !args.list) else {
         return list(ui);
     };
+    let blobs = BlobCache(cache.map(Path::to_owned));
     let cache = wire::cache(cache)?;
     let platform = args.platform.as_deref().map(wire::platform).transpose()?;
-    let image = wire::image(&wire::reference(name)?, platform.as_ref(), &args.source, cache.as_ref())?;
+    let image = wire::image(&wire::reference(name)?, platform.as_ref(), &args.source, cache.as_ref(), &blobs)?;
     let layers = layers(&image, cache.as_ref(), env::processors(), Gate::Record, ui)?;
     let tree = layers.tree().context(Class::Data, "merging the layers")?;
     let facts: Vec<LayerFacts> = layers

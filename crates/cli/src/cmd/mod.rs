@@ -5,4 +5,5 @@ pub(crate) mod care;
 pub(crate) mod help;
 pub(crate) mod inspect;
 pub(crate) mod lint;
+pub(crate) mod mirror;
 pub(crate) mod plan;

@@ -17,13 +17,14 @@ use crate::args::{PlanArgs, Sandbox};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::ui::Ui;
-use crate::wire::{self, Job, OpenedImage, StageSettings};
+use crate::wire::{self, BlobCache, Job, OpenedImage, StageSettings};
 
 pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
+    let blobs = BlobCache(cache.map(Path::to_owned));
     let cache = wire::cache(cache)?;
     let job = wire::load(&args.recipe)?;
     let settings = StageSettings { sandbox: Sandbox::Auto, workspace: env::temp_dir(), jobs: env::processors() };
-    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &settings, None)?;
+    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, None)?;
     let layers = layers(&prepared.base, cache.as_ref(), settings.jobs, Gate::Refuse, ui)?;
     let tree = layers.tree().context(Class::Data, "merging the base's layers")?;
     let plan = plan(&job, &prepared, Some(&tree))?;
