@@ -13,7 +13,7 @@ use oci_assemble::image::{Digest, Epoch, Image, ImageReference, Platform};
 use oci_assemble::layer::Compression;
 use oci_assemble::plan::configure::ConfigurationStage;
 use oci_assemble::plan::files::FilesStage;
-use oci_assemble::plan::recipe::spec::{self, Level};
+use oci_assemble::plan::recipe::spec::{self, KernelPin, Level};
 use oci_assemble::plan::recipe::{Merged, Recipe, StageKind, recipe_root};
 use oci_assemble::plan::step::Group;
 use oci_assemble::store::{
@@ -241,11 +241,16 @@ pub(crate) struct StageSettings {
 /// The stages of a recipe, grouped into layers: each `files` stage its own, all kernel modules with their indexes one, the
 /// configuration last. A `files` stage that brings modules counts among those.
 pub(crate) fn groups(job: &Job, settings: &StageSettings) -> Result<Vec<Group>, Failure> {
+    let recipe = job.recipe();
+    recipe.available().context(Class::Unavailable, format!("preparing {}", recipe.image.name))?;
     let root = || job.root.try_clone().context(Class::Io, "opening the recipe's directory again");
     let mut groups: Vec<Group> = Vec::new();
     let mut modules: Option<(usize, Group)> = None;
-    let mut kernel = None;
-    for stage in &job.recipe().stages {
+    let mut kernel = match &recipe.kernel.pin {
+        KernelPin::Exact(release) => Some(release.clone()),
+        _ => None,
+    };
+    for stage in &recipe.stages {
         stage.available().context(Class::Unavailable, "preparing the stages")?;
         let (made, has_modules): (Box<dyn oci_assemble::plan::step::Stage>, bool) = match &stage.kind {
             StageKind::Files(files) => {
@@ -279,7 +284,7 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings) -> Result<Vec<Group>, 
         group.stages.push(Box::new(DepmodStage::new(kernel, policy, settings.workspace.clone(), settings.jobs)));
         groups.insert(position, group);
     }
-    let configuration = ConfigurationStage::new(job.recipe().clone(), root()?);
+    let configuration = ConfigurationStage::new(recipe.clone(), root()?);
     groups.push(Group { name: "configuration".into(), stages: vec![Box::new(configuration)] });
     Ok(groups)
 }

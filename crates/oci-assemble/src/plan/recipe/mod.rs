@@ -15,6 +15,7 @@
 //! All checks that need only the text happen here, so what follows can rely on the forms that [`spec`]'s comments
 //! name. `docs/recipe.md` describes every key; its tables are made from the same table that drives the checks.
 
+mod available;
 mod check;
 mod consistency;
 mod content;
@@ -39,6 +40,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use available::Unavailable;
 pub use document::{KeyPath, Origin};
 pub use error::{RecipeError, RecipeFault, Suggestion};
 pub use load::{EXTENDS_MAX, Merged, RECIPE_MAX};

@@ -1,0 +1,56 @@
+//! What this version of the program reads in a recipe but cannot carry out yet.
+//!
+//! A key that is understood and then not acted upon would be worse than an unknown one: an unverified base, a package that
+//! is not there. So a build refuses it by name.
+
+use super::Recipe;
+use super::spec::{KernelPin, LayerMode};
+
+/// A table or key that this version cannot carry out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} needs {needs}, which this version does not have")]
+pub struct Unavailable {
+    /// The key, as in the documentation.
+    pub key: &'static str,
+    /// What is missing.
+    pub needs: &'static str,
+}
+
+impl Recipe {
+    /// The first thing in the recipe, stages left out, that a build cannot carry out: see
+    /// [`Stage::available`](super::Stage::available) for those.
+    pub fn available(&self) -> Result<(), Unavailable> {
+        let sealed = |given: bool, key, needs| if given { Err(Unavailable { key, needs }) } else { Ok(()) };
+        sealed(self.base.verify.is_some(), "base.verify", "verification of signatures")?;
+        sealed(self.base.mirror.is_some(), "base.mirror", "comparison of a mirror with its original")?;
+        sealed(self.kernel.pin == KernelPin::Devel, "kernel.pin = \"devel\"", "resolution of kernel packages")?;
+        let packages = &self.packages;
+        sealed(*packages != Default::default(), "packages", "installation of packages in a builder container")?;
+        sealed(self.modules.sign.is_some(), "modules.sign", "signing of modules")?;
+        sealed(self.policy.is_some(), "policy", "generation of a signature policy")?;
+        sealed(self.layers.mode != LayerMode::Append, "layers.mode = \"full\"", "rechunking")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_asked_for_is_left_undone_in_silence() {
+        let head = "schema = 1\n[image]\nname = \"x\"\n[base]\nimage = \"oci:x\"\n";
+        let check = |text: &str| Recipe::parse(&format!("{head}{text}"), "x.toml").unwrap().available();
+        assert_eq!(check(""), Ok(()));
+        for (text, key) in [
+            ("verify = { key = \"k.pub\" }\n", "base.verify"),
+            ("mirror = \"oci:y\"\n", "base.mirror"),
+            ("[kernel]\npin = \"devel\"\n", "kernel.pin = \"devel\""),
+            ("[packages]\ninstall = [\"tree\"]\n", "packages"),
+            ("[modules]\nsign = { key = \"k\", certificate = \"c\" }\n", "modules.sign"),
+            ("[layers]\nmode = \"full\"\n", "layers.mode = \"full\""),
+        ] {
+            assert_eq!(check(text).unwrap_err().key, key);
+        }
+    }
+}
