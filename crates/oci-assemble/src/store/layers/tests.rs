@@ -125,7 +125,7 @@ fn a_blob_that_changed_behind_its_index_is_noticed() {
     blob[at] = b'P';
     let source = ImageLayers::open(&memory, &layers, &cache, options()).unwrap();
     let content = tree.content(&TreePath::new("c").unwrap()).unwrap();
-    let error = source.open(content).and_then(|mut stream| stream.read_to_end(&mut Vec::new())).unwrap_err();
+    let error = source.open(content).and_then(|mut bytes| bytes.read_to_end(&mut Vec::new())).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     let error = source.visit(&BTreeSet::from([content.clone()]), &mut |_, _| Ok(())).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData, "also when nobody reads to the end");

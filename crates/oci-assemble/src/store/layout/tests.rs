@@ -11,7 +11,7 @@ use ocidir::OciRead as _;
 use super::*;
 use crate::image::*;
 use crate::store::error::StoreError;
-use crate::store::scratch::{Scratch, content, fill, listing, open, write};
+use crate::store::scratch::{Scratch, content, fill, lacks, listing, open, write};
 use crate::store::{BlobSource, BlobStore, Verified, reachable, resolve};
 use crate::testing::image::{amd64, image};
 
@@ -390,4 +390,32 @@ fn another_implementation_reads_it() {
     let mut bytes = Vec::new();
     judge.read_blob(&manifest.layers()[1]).unwrap().read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, b"c");
+}
+
+#[test]
+fn programs_of_others_work_in_the_same_layout() {
+    if lacks(&["skopeo", "umoci"]) {
+        return;
+    }
+    let run = |program: &str, arguments: &[&str]| {
+        let output = std::process::Command::new(program).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let scratch = Scratch::with(&[("one", &["a", "b"]), ("two", &["a", "c"])]);
+    let path = scratch.0.path().to_str().unwrap();
+    let one = format!("oci:{path}:one");
+    let raw = run("skopeo", &["inspect", "--raw", &one]);
+    assert_eq!(raw.as_bytes(), image(&["a", "b"]).manifest_bytes());
+    run("skopeo", &["copy", "--preserve-digests", &one, &format!("oci:{path}:three")]);
+    let mut tags: Vec<_> = run("umoci", &["ls", "--layout", path]).lines().map(str::to_owned).collect();
+    tags.sort();
+    assert_eq!(tags, ["one", "three", "two"]);
+    run("umoci", &["rm", "--image", &format!("{path}:two")]);
+    run("umoci", &["gc", "--layout", path]);
+    assert!(!scratch.blob(&Digest::of(b"c")).exists());
+    assert_eq!(write(&scratch, Some("four"), &["a", "d"]).unwrap(), Committed::default());
+    let report = crate::store::fsck(&open(&scratch), NonZero::new(2).unwrap()).unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert_eq!(open(&scratch).index().unwrap().manifests.len(), 3);
 }
