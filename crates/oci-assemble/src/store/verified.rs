@@ -1,8 +1,8 @@
 //! Which files are known to have the digest their name says.
 //!
 //! Hashing a base image takes a second for each gigabyte. A file whose device, inode, size, modification time and
-//! change time are what they were when it was hashed has not changed since, provided that the last change was not so
-//! recent that another one could have got the same time.
+//! change time are what they were when it was hashed has not changed since, provided that it was not written so recently
+//! that another write could have got the same time. The change time alone may be recent: a hard link moves it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use super::cache::{CacheDir, CacheKind};
 use crate::image::Digest;
 use crate::tree::Stamp;
 
-/// A change within this time before it was remembered may have been followed by another one with the same time.
+/// A write within this time before it was remembered may have been followed by another one with the same time.
 /// Two seconds are the coarsest clock among file systems (FAT).
 const RACY: i128 = 2_000_000_000;
 
@@ -34,7 +34,7 @@ impl Verified {
             return true;
         }
         let dated = self.cache.as_ref().and_then(|cache| cache.get_dated(CacheKind::Verified, &key(stamp, digest)));
-        dated.is_some_and(|(_, written)| stamp.mtime.max(stamp.ctime) + RACY <= written)
+        dated.is_some_and(|(_, written)| stamp.mtime + RACY <= written)
     }
 
     /// Remembers that the file with this stamp has this digest. A cache that cannot be written costs time later.
@@ -70,15 +70,16 @@ mod tests {
         // The file system's clock says now; a change a moment ago is too recent.
         let probe = tempfile::tempfile_in(temp.path()).unwrap();
         let now = super::super::file::stamp_of(&probe).unwrap().mtime;
-        let racy = Stamp { ctime: now, ..old };
+        let racy = Stamp { mtime: now, ctime: now, ..old };
+        let linked = Stamp { ctime: now, ..old };
         let first = open();
-        for stamp in [old, racy] {
+        for stamp in [old, racy, linked] {
             assert!(!first.knows(&stamp, &digest));
             first.remember(stamp, digest);
             assert!(first.knows(&stamp, &digest));
         }
         let second = open();
-        assert!(second.knows(&old, &digest) && !second.knows(&racy, &digest));
+        assert!(second.knows(&old, &digest) && second.knows(&linked, &digest) && !second.knows(&racy, &digest));
         for changed in [
             Stamp { dev: 9, ..old },
             Stamp { ino: 9, ..old },
