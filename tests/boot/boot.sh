@@ -17,14 +17,14 @@ case $image in *:*) ;; *) image=$image:latest ;; esac
 limit=${BOOT_TIMEOUT:-240}
 
 PATH=$PATH:/usr/sbin:/sbin
-for program in umoci mkfs.erofs qemu-system-x86_64; do
+for program in umoci skopeo jq mkfs.erofs qemu-system-x86_64; do
   type -P "$program" >/dev/null || { echo "boot.sh: $program is missing: run tests/setup.sh" >&2; exit 69; }
 done
 [ "$(id -u)" = 0 ] || { echo "boot.sh: unpacking an image with its owners needs root" >&2; exit 69; }
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-umoci unpack --image "$image" "$work/bundle" >"$work/umoci" 2>&1 || { cat "$work/umoci" >&2; exit 1; }
+"$(dirname "$0")/../clients/unpack.sh" "$image" "$work/bundle" >"$work/umoci" 2>&1 || { cat "$work/umoci" >&2; exit 1; }
 root=$work/bundle/rootfs
 kernels=("$root"/usr/lib/modules/*/vmlinuz)
 if [ ${#kernels[@]} != 1 ] || [ ! -f "${kernels[0]}" ]; then

@@ -4,6 +4,7 @@
 # skopeo, umoci, podman, GNU tar and Python's tarfile must accept it and agree about it. With DIGESTs only
 # those layers are listed in full (they must be in the image), otherwise all of them.
 #
+# With ASSEMBLE (the program) umoci's tree must also be what "inspect --tree" says.
 # One line per check: PASS, FAIL or SKIP. A missing tool or privilege skips a check, and fails it where
 # CI=true. Exit status 1 after any failure. Podman's runtime and storage driver: PODMAN_RUNTIME (runc),
 # PODMAN_STORAGE_DRIVER (overlay).
@@ -84,18 +85,23 @@ else
   skip "skopeo" "skopeo is not installed"
 fi
 
-# umoci compares every diff_id with what it read.
-umoci_unpacks() {
-  local rootless=()
-  [ "$(id -u)" = 0 ] || rootless=(--rootless)
-  umoci unpack "${rootless[@]}" --image "$image" "$work/bundle" && [ -d "$work/bundle/rootfs/usr" ]
+umoci_agrees() {
+  "$ASSEMBLE" inspect --tree "oci:$image" >"$work/tree" || return 1
+  python3 -B "$here/compare-tree.py" "$work/tree" "$work/bundle/rootfs"
 }
-if has umoci; then
-  check "umoci unpack" umoci_unpacks
+if has umoci && has skopeo; then
+  check "umoci unpack" "$here/unpack.sh" "$image" "$work/bundle"
+  if [ -z "${ASSEMBLE:-}" ]; then
+    skip "umoci unpacks the tree that inspect shows" "ASSEMBLE does not name the program"
+  elif [ "$(id -u)" != 0 ]; then
+    skip "umoci unpacks the tree that inspect shows" "owners need root"
+  else
+    check "umoci unpacks the tree that inspect shows" umoci_agrees
+  fi
   chmod -R u+w "$work/bundle" 2>/dev/null
   rm -rf "$work/bundle"
 else
-  skip "umoci unpack" "umoci is not installed"
+  skip "umoci unpack" "umoci or skopeo is not installed"
 fi
 
 # podman with a storage of its own.
