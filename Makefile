@@ -1,38 +1,74 @@
-# make demo     builds a bootc image with a kernel module from nothing, checks it and describes it
-# make test     what continuous integration runs
-# make test-full  also boots the demo's image and lets other tools read it (slow)
-# make bench    timings, compared with other tools
+# make demo        builds a bootable Debian base and a kernel module, assembles an image, checks it and shows it
+# make test        everything that continuous integration runs, with real clients and a boot in QEMU
+# make check       what each commit must pass: format, clippy, unit tests, licences and bans, documentation
+# make advisories  known vulnerabilities of the dependencies; fetches RustSec's database
+# make bench       timings, compared with other tools
+# make clean       removes what the others made
+#
 # Needs a Rust toolchain (rustup); everything else is installed by "make setup", which needs root.
 
 WORK ?= .work
-ASSEMBLE = target/release/assemble
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+RECIPE = recipes/debian-probe.toml
 IMAGE = out/debian-probe:latest
+STEP = tests/step.sh
 
-.DELETE_ON_ERROR:
-.PHONY: setup base demo test test-full bench
+.PHONY: help demo test check advisories bench clean setup base lints
 
-setup:
-	tests/setup.sh
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+demo:
+	@tests/setup.sh demo
+	@$(MAKE) --no-print-directory base
+	@$(STEP) 'compiling assemble (minutes, the first time)' cargo build --quiet --locked --release -p assemble
+	@$(STEP) '$(TARGET)/release/assemble --recipe $(RECIPE)' $(TARGET)/release/assemble --recipe $(RECIPE)
+	@$(STEP) 'assemble lint oci:$(IMAGE)' $(TARGET)/release/assemble lint oci:$(IMAGE)
+	@$(STEP) 'assemble inspect oci:$(IMAGE)' $(TARGET)/release/assemble inspect oci:$(IMAGE)
+
+# The debug build that the tests made assembles the image, too: a second, optimised one would cost minutes and save
+# seconds.
+test: export STEPS = $(WORK)/steps
+test: export ASSEMBLE = $(TARGET)/debug/assemble
+test:
+	@mkdir -p $(WORK) && rm -f $(STEPS)
+	@$(STEP) 'system programs' tests/setup.sh test
+	@$(MAKE) --no-print-directory lints base
+	@$(STEP) 'tests' cargo test --quiet --locked --workspace
+	@$(STEP) 'tests of the test scripts' tests/scripts.sh
+	@$(STEP) 'image' $(ASSEMBLE) --recipe $(RECIPE) --no-cache
+	@$(STEP) 'lint of the image' $(ASSEMBLE) lint oci:$(IMAGE)
+	@$(STEP) 'clients' tests/clients/clients.sh $(IMAGE)
+	@$(STEP) 'boot' tests/boot/boot.sh $(IMAGE) probe 'probe: loaded, answer 42, level 2'
+	@$(STEP) --table
+
+check: lints
+	@$(STEP) 'unit tests' cargo test --quiet --locked --workspace --lib --bins
+
+lints:
+	@tests/setup.sh test
+	@$(STEP) 'format' cargo fmt --check
+	@$(STEP) 'clippy' cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+	@$(STEP) 'library without features' cargo check --quiet --locked -p oci-assemble --no-default-features --all-targets
+	@RUSTDOCFLAGS='-D warnings' $(STEP) 'documentation' cargo doc --quiet --locked --workspace --no-deps
+	@$(STEP) 'licences, bans, sources' tests/deny.sh $(WORK) bans licenses sources
+
+advisories:
+	@echo "fetching the RustSec advisory database from GitHub"
+	@tests/deny.sh $(WORK) advisories
 
 # The image that tests and demo build upon, and the module they add; both are kept until their scripts change.
-base: setup
-	tests/base/make-base.sh $(WORK)
-	tests/base/make-module.sh $(WORK)
+base:
+	@$(STEP) 'base image' tests/base/make-base.sh $(WORK)
+	@$(STEP) 'kernel module' tests/base/make-module.sh $(WORK)
 
-demo: base
-	cargo build --release -p assemble
-	$(ASSEMBLE) --recipe recipes/debian-probe.toml
-	$(ASSEMBLE) lint oci:$(IMAGE)
-	$(ASSEMBLE) inspect oci:$(IMAGE)
-
-test: base
-	python3 -B -m unittest discover -q -s tests/base
-	python3 -B -m unittest discover -q -s tests/clients
-	cargo test --workspace
-
-test-full: test demo
-	tests/clients/clients.sh $(IMAGE)
-	tests/boot/boot.sh $(IMAGE) probe 'probe: loaded, answer 42, level 2'
+setup:
+	@tests/setup.sh test
 
 bench: demo
-	tests/bench/bench.sh $(WORK)
+	@tests/setup.sh bench
+	@tests/bench/bench.sh $(WORK)
+
+clean:
+	rm -rf $(WORK) out
+	cargo clean

@@ -1,53 +1,66 @@
 #!/usr/bin/env bash
-# Installs the system programs that the tests and the demo run.
+# Installs the system programs that a run needs: setup.sh [demo|test|bench]
 #
-# Quick and silent towards the network when everything is there. Installing needs root; without it the
-# script says what is missing and how to install it, and exits 69 (a needed program is missing).
-# A Rust toolchain is not installed here: rust-toolchain.toml names the one that cargo fetches.
+# Each of the three needs what stands before it, too; without a word it is "test". Quick and silent towards the
+# network when everything is there. Installing needs root; without it the script says what is missing and how to
+# install it, and exits 69 (a needed program is missing).
+# A Rust toolchain is not installed here: rust-toolchain.toml names the one that rustup fetches.
 set -euo pipefail
+for_run=${1:-test}
 
-# command or file to look for | Debian package | Fedora package ("-" where Fedora has none) | what needs it
+# run | command or file to look for | Debian package | Fedora package ("-" where Fedora has none) | what needs it
 programs='
-mmdebstrap|mmdebstrap|mmdebstrap|builds the base image
-/usr/share/keyrings/debian-archive-keyring.gpg|debian-archive-keyring|debian-keyring|verifies the packages of the base
-mount|mount|util-linux|builds the base image
-newuidmap|uidmap|shadow-utils|rootless containers
-python3|python3|python3|splits the base into layers
-jq|jq|jq|reads manifests
-zstd|zstd|zstd|reads zstd layers
-xz|xz-utils|xz|module fixtures
-pigz|pigz|pigz|gzip layers as other tools write them
-gcc|gcc|gcc|links the Rust programs
-/usr/include/stdlib.h|libc6-dev|glibc-devel|links the Rust programs
-make|make|make|this Makefile
-depmod|kmod|kmod|module indexes of foreign images
-rpm|rpm|rpm-build|rpm database fixtures
-podman|podman|podman|builder containers, client test
-runc|runc|runc|runtime that works below old cgroups
-skopeo|skopeo|skopeo|client test, pulls and pushes
-umoci|umoci|umoci|client test, unpacks images
-buildah|buildah|buildah|comparison in the benchmarks
-qemu-system-x86_64|qemu-system-x86|qemu-system-x86-core|boot test
-mkfs.erofs|erofs-utils|erofs-utils|root file system of the boot test
-docker-registry|docker-registry|-|push and pull tests
-time|time|time|benchmarks
-/etc/ssl/certs/ca-certificates.crt|ca-certificates|ca-certificates|registries over TLS
+demo|mmdebstrap|mmdebstrap|mmdebstrap|builds the base image
+demo|/usr/share/keyrings/debian-archive-keyring.gpg|debian-archive-keyring|debian-keyring|verifies the packages of the base
+demo|mount|mount|util-linux|builds the base image
+demo|newuidmap|uidmap|shadow-utils|builds the base image without root
+demo|python3|python3|python3|splits the base into layers
+demo|gcc|gcc|gcc|links the Rust programs
+demo|/usr/include/stdlib.h|libc6-dev|glibc-devel|links the Rust programs
+demo|/etc/ssl/certs/ca-certificates.crt|ca-certificates|ca-certificates|registries over TLS
+test|/usr/include/openssl/ssl.h|libssl-dev|openssl-devel|the reader of layouts that judges ours
+test|pkg-config|pkgconf|pkgconf-pkg-config|finds OpenSSL
+test|jq|jq|jq|reads manifests
+test|zstd|zstd|zstd|reads zstd layers
+test|xz|xz-utils|xz|module fixtures
+test|pigz|pigz|pigz|gzip layers as other tools write them
+test|depmod|kmod|kmod|module indexes of foreign images
+test|rpm|rpm|rpm-build|rpm database fixtures
+test|podman|podman|podman|builder containers, client test
+test|runc|runc|runc|runtime that works below old cgroups
+test|skopeo|skopeo|skopeo|client test, pulls and pushes
+test|umoci|umoci|umoci|client test, unpacks images
+test|qemu-system-x86_64|qemu-system-x86|qemu-system-x86-core|boot test
+test|mkfs.erofs|erofs-utils|erofs-utils|root file system of the boot test
+test|docker-registry|docker-registry|-|push and pull tests
+bench|buildah|buildah|buildah|comparison in the benchmarks
+bench|time|time|time|benchmarks
 '
+case $for_run in
+  demo) runs='demo' ;;
+  test) runs='demo|test' ;;
+  bench) runs='demo|test|bench' ;;
+  *) echo "usage: setup.sh [demo|test|bench]" >&2; exit 2 ;;
+esac
+programs=$(grep -E "^($runs)\|" <<<"$programs")
 
-# Programs of the super user live outside an ordinary user's PATH.
-PATH=$PATH:/usr/sbin:/sbin
+# Programs of the super user live outside an ordinary user's PATH. SETUP_SBIN: the tests have another place.
+PATH=$PATH:${SETUP_SBIN-/usr/sbin:/sbin}
 
+if ! command -v cargo >/dev/null; then
+  echo "setup: cargo is missing: install a Rust toolchain with rustup (https://rustup.rs)" >&2
+  exit 69
+fi
 if command -v apt-get >/dev/null; then family=debian
 elif command -v dnf >/dev/null; then family=fedora
 else
-  echo "setup: neither apt-get nor dnf found; install these programs by other means:" >&2
-  echo "$programs" | awk -F'|' 'NF { print "  " $1 "  (" $4 ")" }' >&2
+  echo "setup: neither apt-get nor dnf found; these programs must be there:" >&2
+  awk -F'|' '{ print "  " $2 "  (" $5 ")" }' <<<"$programs" >&2
   exit 69
 fi
 
 missing=()
-while IFS='|' read -r program debian fedora purpose; do
-  [ -n "$program" ] || continue
+while IFS='|' read -r _ program debian fedora purpose; do
   # `type -P` ignores the shell's own words, such as time.
   case $program in
     /*) if [ -e "$program" ]; then continue; fi ;;
@@ -72,12 +85,20 @@ if [ "$(id -u)" != 0 ]; then
   exit 69
 fi
 
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 export DEBIAN_FRONTEND=noninteractive
+# What package managers say matters only when they fail.
+quietly() { "$@" >"$log" 2>&1; }
+echo "setup: ${install[*]}" >&2
 if [ $family = debian ] && ! ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1; then
-  apt-get update -q
+  quietly apt-get update || { cat "$log" >&2; exit 69; }
 fi
+if quietly "${install[@]}"; then exit 0; fi
 # Package lists older than the mirror name files that are gone: read them again, once.
-if [ $family = debian ] && ! "${install[@]}"; then
-  apt-get update -q
+if [ $family = debian ]; then
+  quietly apt-get update || { cat "$log" >&2; exit 69; }
+  if quietly "${install[@]}"; then exit 0; fi
 fi
-"${install[@]}" || exit 69
+cat "$log" >&2
+exit 69

@@ -15,7 +15,8 @@ mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 lock "$dir"
 digest=$(recipe_digest "$here"/{make-base.sh,lib.sh,shape-rootfs.sh,split-layers.py,debian_files.py,oci_layout.py})
-if finished "$dir/base.stamp" "$digest"; then exit 0; fi
+summary() { echo "base: Debian $suite with kernel $(cat "$dir/kernel") in $dir/base"; }
+if finished "$dir/base.stamp" "$digest"; then summary; exit 0; fi
 
 packages=systemd,systemd-sysv,dbus,udev,kmod,linux-image-amd64,dracut,zstd
 # ping carries a file capability, the one extended attribute that layers must keep.
@@ -41,3 +42,4 @@ rm -rf "$dir/base"
 mv "$partial/layout" "$dir/base"
 echo "$kernel" >"$dir/kernel"
 echo "$digest" >"$dir/base.stamp"
+summary

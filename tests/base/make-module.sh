@@ -15,7 +15,8 @@ dir=$(cd "${1:-.work}" && pwd)
 kernel=$(cat "$dir/kernel")
 lock "$dir"
 digest=$(recipe_digest "$here"/{make-module.sh,lib.sh} "$sources"/{Kbuild,Makefile,*.c} "$dir/kernel")
-if finished "$dir/modules.stamp" "$digest"; then exit 0; fi
+summary() { echo "module: $(cd "$dir/modules/$kernel" && echo *.ko) in $dir/modules/$kernel"; }
+if finished "$dir/modules.stamp" "$digest"; then summary; exit 0; fi
 
 rm -f "$dir/modules.stamp"
 rm -rf "$dir"/.modules.* # what an interrupted run left
@@ -40,3 +41,4 @@ chmod 0644 "$partial/modules/$kernel"/*.ko
 rm -rf "$dir/modules"
 mv "$partial/modules" "$dir/modules"
 echo "$digest" >"$dir/modules.stamp"
+summary

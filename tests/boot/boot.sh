@@ -13,8 +13,8 @@ image=${1:?usage: boot.sh LAYOUT[:TAG] MODULE [LOG-TEXT]}
 module=${2:?usage: boot.sh LAYOUT[:TAG] MODULE [LOG-TEXT]}
 expected=${3:-}
 case $image in *:*) ;; *) image=$image:latest ;; esac
-# An emulated boot takes half a minute on two idle cores; four minutes mean that it hangs.
-limit=${BOOT_TIMEOUT:-240}
+# An emulated boot takes half a minute on two idle cores, four times that on busy ones; ten minutes mean that it hangs.
+limit=${BOOT_TIMEOUT:-600}
 
 PATH=$PATH:/usr/sbin:/sbin
 for program in umoci skopeo jq mkfs.erofs qemu-system-x86_64; do
