@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io::ErrorKind;
 
+use kmod_stage::depmod::DepmodError;
+
 /// What went wrong, as far as scripts care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -90,8 +92,23 @@ fn io_kinds(error: &(dyn Error + 'static)) -> Vec<ErrorKind> {
     kinds
 }
 
-/// What the operating system said decides over what was expected.
+/// Whether no sandbox, or no depmod for it, could be had: the machine's fault, not that of the modules.
+fn lacks_depmod(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if matches!(error.downcast_ref(), Some(DepmodError::NoSandbox { .. })) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// What the operating system said, or what the machine lacks, decides over what was expected.
 fn refine(class: Class, error: &(dyn Error + 'static)) -> Class {
+    if lacks_depmod(error) {
+        return Class::Unavailable;
+    }
     for kind in io_kinds(error) {
         match kind {
             ErrorKind::PermissionDenied => return Class::Permission,
@@ -105,6 +122,9 @@ fn refine(class: Class, error: &(dyn Error + 'static)) -> Class {
 fn hint(class: Class, error: &(dyn Error + 'static)) -> Option<String> {
     if io_kinds(error).contains(&ErrorKind::StorageFull) {
         return Some("free some space and run the same command again; nothing half-written is left".into());
+    }
+    if lacks_depmod(error) {
+        return Some("install depmod (package kmod), or allow unprivileged user namespaces".into());
     }
     match class {
         Class::Transient => Some("the same command may succeed later".into()),
@@ -125,5 +145,36 @@ impl fmt::Display for Failure {
             Some(hint) => write!(f, "\nhint: {hint}"),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kmod_stage::sandbox::Rung;
+    use oci_assemble::plan::step::StageError;
+
+    use super::*;
+
+    fn failure(error: DepmodError) -> Failure {
+        let error = StageError { stage: "depmod".into(), kind: "depmod", source: error.into() };
+        Failure::of(Class::Data, "assembling", error)
+    }
+
+    #[test]
+    fn the_machine_is_at_fault_when_depmod_cannot_run() {
+        let tried = vec![(Rung::Landlock, DepmodError::NoHostDepmod)];
+        let failure = failure(DepmodError::NoSandbox { tried });
+        assert_eq!(failure.class, Class::Unavailable);
+        assert!(
+            failure
+                .to_string()
+                .ends_with("\nhint: install depmod (package kmod), or allow unprivileged user namespaces")
+        );
+    }
+
+    #[test]
+    fn other_errors_of_depmod_are_about_the_data() {
+        let failure = failure(DepmodError::NoImageDepmod);
+        assert_eq!((failure.class, failure.hint), (Class::Data, None));
     }
 }
