@@ -17,6 +17,7 @@ demo|newuidmap|uidmap|shadow-utils|builds the base image without root
 demo|python3|python3|python3|splits the base into layers
 demo|gcc|gcc|gcc|links the Rust programs
 demo|/usr/include/stdlib.h|libc6-dev|glibc-devel|links the Rust programs
+demo|depmod|kmod|kmod|module indexes where that of the image cannot run
 demo|/etc/ssl/certs/ca-certificates.crt|ca-certificates|ca-certificates|registries over TLS
 test|/usr/include/openssl/ssl.h|libssl-dev|openssl-devel|the reader of layouts that judges ours
 test|pkg-config|pkgconf|pkgconf-pkg-config|finds OpenSSL
@@ -24,7 +25,6 @@ test|jq|jq|jq|reads manifests
 test|zstd|zstd|zstd|reads zstd layers
 test|xz|xz-utils|xz|module fixtures
 test|pigz|pigz|pigz|gzip layers as other tools write them
-test|depmod|kmod|kmod|module indexes of foreign images
 test|rpm|rpm|rpm-build|rpm database fixtures
 test|podman|podman|podman|builder containers, client test
 test|runc|runc|runc|runtime that works below old cgroups
