@@ -1,0 +1,31 @@
+//! The program as users run it: recipes and layouts in, layouts, words and exit codes out.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod base;
+mod files;
+mod killed;
+mod reproducible;
+mod scene;
+mod unchanged;
+mod untouched;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// A file without a `mod` line is never compiled, and its tests pass by never running.
+#[test]
+fn every_file_of_tests_is_compiled() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let names = |folder: &Path| -> BTreeSet<String> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let declared: BTreeSet<String> = include_str!("main.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+        .map(|name| format!("{name}.rs"))
+        .chain(["main.rs".into(), "golden".into()])
+        .collect();
+    assert_eq!(names(&here.join("e2e")), declared);
+    assert_eq!(names(&here), ["e2e".to_owned()].into(), "one test binary");
+}
