@@ -9,7 +9,7 @@ use oci_assemble::testing::elf::module_for;
 
 use crate::base::KERNEL;
 use crate::files::{blobs, bytes, leftovers};
-use crate::scene::{Scene, layout};
+use crate::scene::{Run, Scene, layout};
 
 /// How often a build is killed: at as many moments, evenly spread over the time that it takes.
 const KILLS: u32 = 24;
@@ -48,10 +48,13 @@ fn at_any_moment() {
     let new = scene.run(&["-r", "new.toml", "-o", "oci:calm:new", "--cache", "calm-cache"]).digest();
     let whole = began.elapsed();
 
+    let temporary = scene.path("temporary");
+    std::fs::create_dir(&temporary).unwrap();
     let mut cut = 0;
     for number in 0..KILLS {
         let cache = format!("cache-{number}");
         let mut command = scene.command(&["-r", "new.toml", "-o", "oci:out:new", "--no-cache", "--cache", &cache]);
+        command.env("TMPDIR", &temporary);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(whole * number / KILLS);
         child.kill().unwrap();
@@ -64,7 +67,9 @@ fn at_any_moment() {
     }
     assert!(cut >= KILLS / 4, "only {cut} of {KILLS} builds were cut short");
 
-    assert_eq!(scene.run(&["-r", "new.toml", "-o", "oci:out:new"]).digest(), new);
+    let mut last = scene.command(&["-r", "new.toml", "-o", "oci:out:new"]);
+    assert_eq!(Run::of(last.env("TMPDIR", &temporary)).digest(), new);
+    assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "depmod's directories are gone");
     assert_eq!(leftovers(&scene.path("out")), [""; 0]);
     assert_eq!(blobs(&scene.path("out")), blobs(&scene.path("calm")));
     assert_eq!(bytes(&scene.path("out")), bytes(&scene.path("calm")));
