@@ -17,7 +17,7 @@ use oci_assemble::store::{CacheDir, CacheKind, KeptContents};
 use oci_assemble::tree::FileTree;
 use serde::{Deserialize, Serialize};
 
-use super::lint::{image_facts, own_layer};
+use super::lint::image_facts;
 use super::plan::layers;
 use crate::args::{Build, SourceArgs};
 use crate::env;
@@ -185,8 +185,13 @@ fn assemble(
     sources.extend(drafted.contents.iter().map(|contents| &**contents as &dyn Contents));
     let sources = Sources::new(sources);
 
+    // The lints come first: an image that does not pass them leaves nothing behind, and costs no compression.
+    let mut image = dress(prepared.base.image.clone(), prepared);
+    let report = check(job, &image, &drafted, &base, &sources)?;
+    report_findings(&report, ui);
+    super::lint::verdict(&report, &job.recipe().image.name)?;
+
     let output = Output::new(&prepared.output)?.begin(cache)?;
-    let mut image = prepared.base.image.clone();
     let mut built = Vec::new();
     let options = SealOptions { compression: prepared.compression, threads: jobs };
     for draft in &drafted.drafts {
@@ -199,11 +204,6 @@ fn assemble(
         built.push((draft.name().to_owned(), layer.clone()));
         image = image.append(layer).context(Class::Data, "appending the layer")?;
     }
-    let image = dress(image, prepared);
-    let report =
-        check(job, &image, &drafted, &base, &sources, built.iter().map(|(_, layer)| own_layer(layer)).collect())?;
-    report_findings(&report, ui);
-    super::lint::verdict(&report, &job.recipe().image.name)?;
     output.commit(&prepared.base, &image, jobs)?;
     Ok(Built {
         image: image.digest(),
@@ -244,15 +244,16 @@ fn dress(mut image: Image, prepared: &Prepared) -> Image {
     image.with_created(prepared.epoch)
 }
 
+/// Checks the drafted tree. Layers of this build keep the rules for streams by construction, so only those of the base are
+/// held against them.
 fn check(
     job: &Job,
     image: &Image,
     drafted: &Drafted,
     base: &ImageLayers<'_>,
     contents: &dyn Contents,
-    ours: Vec<LayerFacts>,
 ) -> Result<LintReport, Failure> {
-    let mut facts: Vec<LayerFacts> = base
+    let facts: Vec<LayerFacts> = base
         .layers()
         .map(|(descriptor, index)| LayerFacts {
             digest: descriptor.digest,
@@ -262,7 +263,6 @@ fn check(
             ours: false,
         })
         .collect();
-    facts.extend(ours);
     let recipe = job.recipe();
     let forbid = Forbid { packages: recipe.forbid.packages.clone(), paths: recipe.forbid.paths.clone() };
     let tree: &FileTree = &drafted.tree;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use oci_assemble::image::Image;
 use oci_assemble::inspect::lint::{Forbid, ImageFacts, LINTS, LayerFacts, LintInput, LintOptions, LintReport, lint};
-use oci_assemble::layer::{Gate, Violations};
+use oci_assemble::layer::Gate;
 use oci_assemble::store::KeptContents;
 
 use super::plan::layers;
@@ -97,15 +97,4 @@ fn list(ui: Ui) -> Result<(), Failure> {
         text.push_str(&format!("{:26} {:8} {}\n", lint.name, lint.severity.to_string(), lint.about));
     }
     ui.data(&text)
-}
-
-/// No violations: what this program wrote keeps the rules by construction.
-pub(crate) fn own_layer(layer: &oci_assemble::image::Layer) -> LayerFacts {
-    LayerFacts {
-        digest: layer.descriptor.digest,
-        diff_id: layer.diff_id,
-        media_type: layer.descriptor.media_type.to_string(),
-        violations: Violations::default(),
-        ours: true,
-    }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use oci_assemble::image::{Descriptor, Epoch, History, Image, Layer};
+use oci_assemble::image::{Descriptor, Encoding, Epoch, History, Image, Layer, MediaType};
 use oci_assemble::layer::{Compression, LayerDraft, SealOptions, seal};
 use oci_assemble::store::Layout;
 use oci_assemble::testing::elf::{module, module_for};
@@ -161,4 +161,32 @@ fn indexes(files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
         }
     }
     indexes
+}
+
+/// Puts a layer with exactly these bytes on the image `latest` in `directory`.
+pub(crate) fn append_raw(directory: &Path, tar: &[u8]) {
+    let image = crate::scene::image(directory);
+    let transaction = Layout::write(Dir::open_ambient_dir(directory, ambient_authority()).unwrap()).unwrap();
+    let descriptor = transaction.put_bytes(MediaType::layer(Encoding::Plain), tar).unwrap();
+    let diff_id = descriptor.digest;
+    let layer = Layer { descriptor, diff_id, uncompressed_size: None, history: History::of("raw") };
+    let descriptor = transaction.put_image(&image.append(layer).unwrap()).unwrap();
+    transaction.commit(Some("latest"), &descriptor).unwrap();
+}
+
+/// One entry of a tar stream, as a header says it, and `data` behind it.
+pub(crate) fn entry(name: &str, kind: u8, data: &[u8]) -> Vec<u8> {
+    let mut header = vec![0; 512];
+    let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, name.as_bytes());
+    put(100, b"0000755\x000000000\x000000000\0");
+    put(124, format!("{:011o}\x00{:011o}\0", data.len(), EPOCH).as_bytes());
+    put(148, b"        ");
+    put(156, &[kind]);
+    put(257, b"ustar\x0000");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    header.extend(data);
+    header.resize(header.len().next_multiple_of(512), 0);
+    header
 }

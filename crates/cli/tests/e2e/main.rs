@@ -4,6 +4,7 @@
 mod base;
 mod files;
 mod killed;
+mod messages;
 mod reproducible;
 mod scene;
 mod unchanged;

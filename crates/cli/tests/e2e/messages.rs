@@ -1,0 +1,377 @@
+//! What the program says when it does not do what was asked, and the code it ends with.
+//!
+//! `golden/messages.txt` is the table; `UPDATE_GOLDEN=1 cargo test -p assemble messages` writes it anew.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use oci_assemble::image::Digest;
+use oci_assemble::testing::elf::module_for;
+use oci_assemble::testing::memory::{add, add_file};
+use oci_assemble::tree::{Inode, TreePath};
+
+use crate::base::{self, KERNEL, depending, entry};
+use crate::files::leftovers;
+use crate::scene::{Run, Scene};
+
+/// A case: its name, what it prepares, the arguments.
+type Case = (&'static str, fn(&Scene), &'static [&'static str]);
+
+const BUILD: &[&str] = &["--recipe", "recipe.toml", "--output", "oci:out:latest"];
+const MOTD: &str = "[[file]]\npath = \"/etc/motd\"\ncontent = \"hello\\n\"\n";
+
+fn motd(scene: &Scene) {
+    scene.recipe("recipe.toml", MOTD);
+}
+
+/// A recipe with everything in it but the one thing that is wrong.
+fn replaced(scene: &Scene, from: &str, to: &str) {
+    let text = format!("{}{MOTD}", crate::scene::HEAD);
+    assert!(text.contains(from));
+    scene.file("recipe.toml", text.replace(from, to));
+}
+
+fn module(scene: &Scene, bytes: Vec<u8>) {
+    scene.recipe("recipe.toml", "[[stage]]\nname = \"probe\"\nkind = \"modules\"\nsource = \"modules\"\n");
+    scene.file("modules/probe.ko", bytes);
+}
+
+/// The base, made anew with another tree.
+fn other_base(scene: &Scene, change: impl FnOnce(&mut oci_assemble::tree::FileTree)) {
+    let mut tree = base::image_tree();
+    change(&mut tree);
+    motd(scene);
+    fs::remove_dir_all(scene.path("base")).unwrap();
+    fs::create_dir(scene.path("base")).unwrap();
+    base::write(&scene.path("base"), &tree, |image| image);
+}
+
+/// Changes the bytes of the base's second layer.
+fn damaged(scene: &Scene, change: impl FnOnce(&mut Vec<u8>)) {
+    motd(scene);
+    let (layer, _) = scene.image("base").layers().nth(1).map(|(descriptor, id)| (descriptor.clone(), *id)).unwrap();
+    let path = scene.path("base/blobs/sha256").join(layer.digest.hex());
+    let mut bytes = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    change(&mut bytes);
+    if !bytes.is_empty() {
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+/// Puts one more layer on the base, whose size does not depend on this machine, and changes its blob.
+fn raw(scene: &Scene, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut tar = entry("etc/", b'5', b"");
+    tar.extend(entry("etc/issue", b'0', b"Welcome\n"));
+    tar.resize(tar.len() + 1024, 0);
+    base::append_raw(&scene.path("base"), &tar);
+    let path = scene.path("base/blobs/sha256").join(Digest::of(&tar).hex());
+    change(&mut tar);
+    fs::write(path, tar).unwrap();
+}
+
+const RECIPES: &[Case] = &[
+    ("no arguments", |_| {}, &[]),
+    ("unknown subcommand", |_| {}, &["bild"]),
+    ("unknown option", |_| {}, &["--recpie", "recipe.toml"]),
+    ("quiet and verbose", motd, &["--recipe", "recipe.toml", "--quiet", "--verbose"]),
+    ("missing recipe", |_| {}, BUILD),
+    ("recipe is a directory", |scene| fs::create_dir(scene.path("recipe.toml")).unwrap(), BUILD),
+    ("recipe outside of the root", motd, &["--recipe", "recipe.toml", "--root", "base"]),
+    ("not TOML", |scene| drop(scene.file("recipe.toml", "schema = 1\n[image\n")), BUILD),
+    ("unknown key", |scene| replaced(scene, "content", "contents"), BUILD),
+    ("wrong type", |scene| replaced(scene, "\"e2e\"", "7"), BUILD),
+    ("wrong schema", |scene| replaced(scene, "schema = 1", "schema = 2"), BUILD),
+    ("path of the image", |scene| replaced(scene, "/etc/motd", "/var/motd"), BUILD),
+    ("above the root", |scene| replaced(scene, "content = \"hello\\n\"", "source = \"../motd\""), BUILD),
+    ("absolute source", |scene| replaced(scene, "content = \"hello\\n\"", "source = \"/etc/motd\""), BUILD),
+    ("missing source", |scene| replaced(scene, "content = \"hello\\n\"", "source = \"motd\""), BUILD),
+    (
+        "symlink for a source",
+        |scene| {
+            replaced(scene, "content = \"hello\\n\"", "source = \"motd\"");
+            symlink("/etc/passwd", scene.path("motd")).unwrap();
+        },
+        BUILD,
+    ),
+    (
+        "symlink out of the root",
+        |scene| {
+            replaced(scene, "content = \"hello\\n\"", "source = \"link/passwd\"");
+            symlink("/etc", scene.path("link")).unwrap();
+        },
+        BUILD,
+    ),
+    (
+        "missing directory of a stage",
+        |scene| scene.recipe("recipe.toml", "[[stage]]\nname = \"tree\"\nkind = \"files\"\nsource = \"tree\"\n"),
+        BUILD,
+    ),
+    (
+        "kind of stage that cannot be carried out",
+        |scene| scene.recipe("recipe.toml", "[[stage]]\nname = \"x\"\nkind = \"dkms\"\npackages = [\"x-dkms\"]\n"),
+        BUILD,
+    ),
+    (
+        "content where the system mounts",
+        |scene| {
+            scene.recipe("recipe.toml", "[[stage]]\nname = \"tree\"\nkind = \"files\"\nsource = \"tree\"\n");
+            scene.file("tree/run/x", "");
+        },
+        BUILD,
+    ),
+    (
+        "removing what is not there",
+        |scene| scene.recipe("recipe.toml", "[[remove]]\npath = \"/usr/bin/nothing\"\n"),
+        BUILD,
+    ),
+    (
+        "unit that is not there",
+        |scene| scene.recipe("recipe.toml", "[services]\nenable = [\"nothing.service\"]\n"),
+        BUILD,
+    ),
+    ("bad platform", motd, &["--recipe", "recipe.toml", "--output", "oci:out:latest", "--platform", "amd64"]),
+];
+
+const OUTPUTS: &[Case] = &[
+    ("no output", motd, &["--recipe", "recipe.toml"]),
+    ("output to a registry", motd, &["--recipe", "recipe.toml", "--output", "docker://localhost/x:latest"]),
+    ("output to storage", motd, &["--recipe", "recipe.toml", "--output", "containers-storage:localhost/x:latest"]),
+    ("output without transport", motd, &["--recipe", "recipe.toml", "--output", "out"]),
+    (
+        "output by digest",
+        motd,
+        &[
+            "--recipe",
+            "recipe.toml",
+            "--output",
+            "oci:out@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+        ],
+    ),
+    ("output is a file", |scene| (motd(scene), scene.file("file", "")).0, &["-r", "recipe.toml", "-o", "oci:file:x"]),
+    (
+        "output is no layout of ours",
+        |scene| (motd(scene), scene.file("odd/oci-layout", "{\"imageLayoutVersion\": \"2.0.0\"}")).0,
+        &["-r", "recipe.toml", "-o", "oci:odd:x"],
+    ),
+    (
+        "output with a damaged index",
+        |scene| (motd(scene), scene.link_base("odd"), scene.file("odd/index.json", "{")).0,
+        &["-r", "recipe.toml", "-o", "oci:odd:x"],
+    ),
+];
+
+const BASES: &[Case] = &[
+    ("no base", |scene| (motd(scene), fs::remove_dir_all(scene.path("base")).unwrap()).0, BUILD),
+    ("base is no layout", |scene| (motd(scene), fs::remove_file(scene.path("base/oci-layout")).unwrap()).0, BUILD),
+    ("base without index", |scene| (motd(scene), fs::remove_file(scene.path("base/index.json")).unwrap()).0, BUILD),
+    ("index of the base is no index", |scene| (motd(scene), scene.file("base/index.json", "[]")).0, BUILD),
+    ("no such tag", |scene| replaced(scene, "base:latest", "base:stable"), BUILD),
+    ("another platform", |scene| replaced(scene, "[base]", "platforms = [\"linux/arm64\"]\n[base]"), BUILD),
+    ("corrupt layer", |scene| damaged(scene, |bytes| *bytes.last_mut().unwrap() ^= 1), BUILD),
+    ("corrupt beginning of a layer", |scene| damaged(scene, |bytes| bytes[0] ^= 1), BUILD),
+    (
+        "truncated layer",
+        |scene| {
+            other_base(scene, |_| {});
+            raw(scene, |blob| blob.truncate(blob.len() / 2));
+        },
+        BUILD,
+    ),
+    ("missing layer", |scene| damaged(scene, Vec::clear), BUILD),
+    (
+        "ambiguous layer",
+        |scene| {
+            other_base(scene, |_| {});
+            let mut tar = entry("usr/", b'5', b"");
+            tar.extend(entry("usr/hidden", b'5', b"a payload that some readers take for a header"));
+            tar.resize(tar.len() + 1024, 0);
+            base::append_raw(&scene.path("base"), &tar);
+        },
+        BUILD,
+    ),
+    (
+        "truncated tar in a layer",
+        |scene| {
+            other_base(scene, |_| {});
+            let tar = entry("etc/motd", b'0', &[b'x'; 2000]);
+            base::append_raw(&scene.path("base"), &tar[..1024]);
+        },
+        BUILD,
+    ),
+    (
+        "base with a unified kernel image",
+        |scene| {
+            other_base(scene, |_| {});
+            let names = ["boot/", "boot/EFI/", "boot/EFI/Linux/"];
+            let mut tar: Vec<u8> = names.iter().flat_map(|name| entry(name, b'5', b"")).collect();
+            tar.extend(entry("boot/EFI/Linux/e2e.efi", b'0', b"MZ"));
+            tar.resize(tar.len() + 1024, 0);
+            base::append_raw(&scene.path("base"), &tar);
+        },
+        BUILD,
+    ),
+    (
+        "base with two kernels",
+        |scene| other_base(scene, |tree| add_file(tree, "usr/lib/modules/1.0/vmlinuz", 0o644, "kernel")),
+        BUILD,
+    ),
+];
+
+const MODULES: &[Case] = &[
+    ("module for another kernel", |scene| module(scene, module_for("probe", "6.8.0-other")), BUILD),
+    ("module that is none", |scene| module(scene, b"garbage".to_vec()), BUILD),
+    ("module that needs what is nowhere", |scene| module(scene, depending("probe", KERNEL, "a,nowhere")), BUILD),
+    (
+        "directory without modules",
+        |scene| {
+            module(scene, Vec::new());
+            fs::remove_file(scene.path("modules/probe.ko")).unwrap();
+            scene.file("modules/README", "");
+        },
+        BUILD,
+    ),
+    (
+        "kernel that is not the base's",
+        |scene| {
+            module(scene, module_for("probe", KERNEL));
+            let text = fs::read_to_string(scene.path("recipe.toml")).unwrap();
+            scene.file("recipe.toml", format!("{text}kernel = \"6.8.0-other\"\n"));
+        },
+        BUILD,
+    ),
+    (
+        "base without kernel",
+        |scene| {
+            other_base(scene, |tree| tree.remove(&TreePath::new("usr/lib/modules").unwrap()));
+            module(scene, module_for("probe", KERNEL));
+        },
+        BUILD,
+    ),
+];
+
+const LINTS: &[Case] = &[
+    (
+        "compiler left behind",
+        |scene| scene.recipe("recipe.toml", "[[file]]\npath = \"/usr/bin/gcc\"\ncontent = \"\\n\"\nmode = 0o755\n"),
+        BUILD,
+    ),
+    (
+        "lint skipped with a reason",
+        |scene| {
+            scene.recipe(
+                "recipe.toml",
+                "[[file]]\npath = \"/usr/bin/gcc\"\ncontent = \"\\n\"\n[lint]\nskip = [{ name = \"forbidden-files\", \
+                 reason = \"a wrapper\" }]\n",
+            );
+        },
+        &["--recipe", "recipe.toml", "--output", "oci:out:latest", "--verbose"],
+    ),
+    (
+        "unknown lint skipped",
+        |scene| scene.recipe("recipe.toml", "[lint]\nskip = [{ name = \"gcc\", reason = \"wanted\" }]\n"),
+        BUILD,
+    ),
+    ("lint of a good image", |_| {}, &["lint", "oci:base:latest"]),
+    ("lint with fatal warnings", |_| {}, &["lint", "oci:base:latest", "--fatal-warnings"]),
+    ("lint of a bad image", |scene| other_base(scene, spoil), &["lint", "oci:base"]),
+    ("unknown lint on the command line", |_| {}, &["lint", "oci:base", "--skip", "gcc"]),
+    ("lint of nothing", |_| {}, &["lint"]),
+    ("lint of no image", |_| {}, &["lint", "oci:nowhere"]),
+];
+
+fn spoil(tree: &mut oci_assemble::tree::FileTree) {
+    add_file(tree, "usr/bin/gcc-12", 0o755, "#!");
+    add_file(tree, "usr/lib/bootc/kargs.d/x.toml", 0o644, "kargs = [\"a\"]\ncolour = \"red\"\n");
+    add_file(tree, "var/log/build.log", 0o644, "text");
+    add(tree, "usr/lib/libx.so", Inode::symlink("nowhere", 0));
+}
+
+const INSPECTION: &[Case] = &[
+    ("layer that is not there", |_| {}, &["inspect", "oci:base", "--layer", "9"]),
+    ("tree and layer", |_| {}, &["inspect", "oci:base", "--layer", "0", "--tree"]),
+    (
+        "one layer",
+        |scene| {
+            other_base(scene, |_| {});
+            raw(scene, |_| {});
+        },
+        &["inspect", "oci:base", "--layer", "2"],
+    ),
+    ("image that is not there", |_| {}, &["inspect", "oci:base:none"]),
+    ("reference that is none", |_| {}, &["inspect", "base"]),
+    ("fsck of a sound layout", |_| {}, &["fsck", "base"]),
+    ("fsck of a damaged layout", |scene| damaged(scene, |bytes| *bytes.last_mut().unwrap() ^= 1), &["fsck", "base"]),
+    ("fsck of nothing", |_| {}, &["fsck", "nowhere"]),
+    ("gc of a clean layout", |_| {}, &["gc", "base"]),
+    ("gc of nothing", |_| {}, &["gc", "nowhere"]),
+    ("unknown shell", |_| {}, &["completions", "tcsh"]),
+];
+
+#[test]
+fn are_those_of_the_table() {
+    let mut text = String::new();
+    for (title, cases) in [
+        ("recipes", RECIPES),
+        ("outputs", OUTPUTS),
+        ("bases", BASES),
+        ("modules", MODULES),
+        ("lints", LINTS),
+        ("inspection", INSPECTION),
+    ] {
+        writeln!(text, "# {title}\n").unwrap();
+        for (name, prepare, arguments) in cases {
+            let scene = Scene::new();
+            prepare(&scene);
+            let run = scene.run(arguments);
+            render(&mut text, name, arguments, &run, scene.root());
+            if run.code != 0 {
+                nothing_is_left(&scene, name);
+            }
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/golden/messages.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let expected = fs::read_to_string(path).unwrap();
+    for (found, expected) in text.split("\n## ").zip(expected.split("\n## ")) {
+        assert_eq!(found, expected, "{found}");
+    }
+    assert_eq!(text, expected);
+}
+
+fn render(text: &mut String, name: &str, arguments: &[&str], run: &Run, root: &Path) {
+    let hide = |words: &str| hide(&words.replace(root.to_str().unwrap(), "DIR"));
+    writeln!(text, "## {name}\n$ assemble {}\n{}", hide(&arguments.join(" ")), hide(&run.stdout).trim_end()).unwrap();
+    if !run.stderr.is_empty() {
+        writeln!(text, "-- stderr\n{}", hide(&run.stderr).trim_end()).unwrap();
+    }
+    writeln!(text, "-- exit {}\n", run.code).unwrap();
+}
+
+/// Digests, and the size of all blobs, depend on this machine's depmod, which the base has.
+fn hide(words: &str) -> String {
+    let lines = words.lines().map(|line| match line.split_once(" blobs read, ") {
+        Some((count, _)) => format!("{count} blobs read, …"),
+        None => line.to_owned(),
+    });
+    let words = lines.collect::<Vec<_>>().join("\n");
+    let mut parts = words.split("sha256:");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        text.push_str("sha256:…");
+        text.push_str(part.trim_start_matches(|letter: char| letter.is_ascii_hexdigit()));
+    }
+    text
+}
+
+/// A build that fails leaves no output; where one was there, no trace in it.
+fn nothing_is_left(scene: &Scene, name: &str) {
+    assert!(!scene.path("out").exists(), "{name}: an output was made");
+    for layout in ["base", "odd"].map(|layout| scene.path(layout)).iter().filter(|layout| layout.is_dir()) {
+        assert_eq!(leftovers(layout), [""; 0], "{name}");
+    }
+}
