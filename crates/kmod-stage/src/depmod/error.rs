@@ -8,7 +8,7 @@ use oci_assemble::elf::{ElfError, Machine};
 use oci_assemble::tree::{PathError, TreePath};
 
 use crate::kernel::KernelRelease;
-use crate::module::Fault;
+use crate::module::{Fault, relative};
 use crate::sandbox::{Rung, SandboxError};
 
 /// Why modules could not be indexed.
@@ -68,7 +68,7 @@ pub enum DepmodError {
         limit: u64,
     },
     /// A module cannot be parsed.
-    #[error("{path} is no usable kernel module")]
+    #[error("{} is no usable kernel module", relative(.path))]
     Module {
         /// The file.
         path: TreePath,
@@ -77,7 +77,7 @@ pub enum DepmodError {
         source: ElfError,
     },
     /// The modules do not fit the kernel or each other.
-    #[error("{} of the modules do not fit kernel {kernel}, first: {}", faults.len(), first(faults))]
+    #[error("{} kernel {kernel}: {}", count(faults), list(faults))]
     Faults {
         /// The kernel.
         kernel: KernelRelease,
@@ -152,7 +152,7 @@ pub enum DepmodError {
         source: Option<io::Error>,
     },
     /// A module is missing in `modules.dep`.
-    #[error("depmod did not index {path}")]
+    #[error("depmod did not index {}", relative(.path))]
     NotIndexed {
         /// The module, relative to the modules directory.
         path: TreePath,
@@ -195,6 +195,19 @@ fn reasons(tried: &[(Rung, DepmodError)]) -> String {
     tried.iter().map(reason).collect::<Vec<_>>().join("; ")
 }
 
-fn first(faults: &[Fault]) -> String {
-    faults.first().map(Fault::to_string).unwrap_or_default()
+/// How many are named before the others are only counted.
+const NAMED: usize = 5;
+
+fn count(faults: &[Fault]) -> String {
+    match faults.len() {
+        1 => "a module does not fit".into(),
+        several => format!("{several} faults of modules for"),
+    }
+}
+
+fn list(faults: &[Fault]) -> String {
+    let named: Vec<String> = faults.iter().take(NAMED).map(Fault::to_string).collect();
+    let rest = faults.len().saturating_sub(NAMED);
+    let rest = if rest > 0 { format!("; and {rest} more") } else { String::new() };
+    named.join("; ") + &rest
 }

@@ -77,10 +77,17 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OtherKernel { path, found, .. } => write!(f, "{path} is built for kernel {found:?}"),
-            Self::MissingDependency { path, needs } => write!(f, "{path} needs {needs:?}, which is nowhere"),
+            Self::OtherKernel { path, found, .. } => write!(f, "{} is built for kernel {found:?}", relative(path)),
+            Self::MissingDependency { path, needs } => {
+                write!(f, "{} needs {needs:?}, which is nowhere", relative(path))
+            }
         }
     }
+}
+
+/// A path below the modules directory as `modules.dep` spells it: without the slash in front of paths of the image.
+pub(crate) fn relative(path: &TreePath) -> String {
+    path.to_string().trim_start_matches('/').to_owned()
 }
 
 /// Names that `modules.builtin` lists: one path a line.

@@ -82,7 +82,7 @@ impl ModulesStage {
         kernel: Option<&KernelRelease>,
         epoch: i64,
     ) -> Result<Vec<(Vec<u8>, Inode)>, ModulesError> {
-        let read = |error| DirError::Read { path: source.to_owned(), source: error };
+        let read = |error| DirError::read(source, error);
         if !self.root.metadata(source).map_err(read)?.is_dir() {
             let name = source.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
             let inode = Inode::file(Meta::root_owned(0o644, epoch), Content::OnDisk(file(&self.root, source)?));
