@@ -2,7 +2,12 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+
+use oci_assemble::inspect::lint::LintError;
+use oci_assemble::layer::DraftError;
+use oci_assemble::plan::configure::ConfigurationError;
+use oci_assemble::store::{ProxyError, StoreError};
 
 use kmod_stage::depmod::DepmodError;
 
@@ -81,50 +86,123 @@ impl<T, E: Error + Send + Sync + 'static> Context<T> for Result<T, E> {
     }
 }
 
-/// The kinds of the operating system's errors in the chain.
-fn io_kinds(error: &(dyn Error + 'static)) -> Vec<ErrorKind> {
-    let mut kinds = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        kinds.extend(error.downcast_ref::<std::io::Error>().map(std::io::Error::kind));
-        next = error.source();
+/// An error and its causes.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+}
+
+/// The operating system's errors in the chain.
+fn io_errors<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a io::Error> {
+    chain(error).filter_map(|error| error.downcast_ref())
+}
+
+/// What the operating system said decides over what the library said, and that over what was expected.
+fn refine(class: Class, error: &(dyn Error + 'static)) -> Class {
+    let system = io_errors(error).find_map(of_system);
+    system.or_else(|| chain(error).find_map(of_library)).unwrap_or(class)
+}
+
+fn of_system(error: &io::Error) -> Option<Class> {
+    match error.kind() {
+        // Without a number it is not the system that refuses, but the directory that a path may not leave.
+        ErrorKind::PermissionDenied => error.raw_os_error().map(|_| Class::Permission),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => Some(Class::Io),
+        // Also what the library says of files that change while they are read.
+        ErrorKind::ResourceBusy => Some(Class::Transient),
+        _ => None,
     }
-    kinds
+}
+
+fn of_library(error: &(dyn Error + 'static)) -> Option<Class> {
+    if let Some(error) = error.downcast_ref::<StoreError>() {
+        return of_store(error);
+    }
+    if lacks_depmod(error) {
+        return Some(Class::Unavailable);
+    }
+    let of_recipe = match error.downcast_ref::<ConfigurationError>() {
+        Some(ConfigurationError::Generate(_) | ConfigurationError::Source(_)) => true,
+        _ => error.is::<DraftError>(),
+    };
+    let of_skips =
+        matches!(error.downcast_ref::<LintError>(), Some(LintError::Unknown { .. } | LintError::NoReason { .. }));
+    (of_recipe || of_skips).then_some(Class::Usage)
 }
 
 /// Whether no sandbox, or no depmod for it, could be had: the machine's fault, not that of the modules.
 fn lacks_depmod(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if matches!(error.downcast_ref(), Some(DepmodError::NoSandbox { .. })) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+    matches!(error.downcast_ref(), Some(DepmodError::NoSandbox { .. }))
 }
 
-/// What the operating system said, or what the machine lacks, decides over what was expected.
-fn refine(class: Class, error: &(dyn Error + 'static)) -> Class {
-    if lacks_depmod(error) {
-        return Class::Unavailable;
+fn of_store(error: &StoreError) -> Option<Class> {
+    Some(match error {
+        // What was named is not there, or it is there and is no layout.
+        StoreError::Io { path, source, .. } if source.kind() == ErrorKind::NotFound => match path.as_str() {
+            "oci-layout" | "index.json" => Class::Data,
+            _ => Class::Usage,
+        },
+        StoreError::Io { .. } => return None,
+        StoreError::NoImage { .. }
+        | StoreError::SeveralImages { .. }
+        | StoreError::Platform { .. }
+        | StoreError::Select(_)
+        | StoreError::Tag { .. } => Class::Usage,
+        StoreError::InUse => Class::Transient,
+        StoreError::Proxy(ProxyError::Refused { message, .. }) => refused(message),
+        StoreError::Proxy(proxy) if proxy.is_transient() => Class::Transient,
+        StoreError::Elsewhere { .. } | StoreError::Proxy(_) => Class::Unavailable,
+        _ => Class::Data,
+    })
+}
+
+/// skopeo says in words only why a registry refused.
+fn refused(message: &str) -> Class {
+    let message = message.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if says(&["unauthorized", "denied", "authentication required", "forbidden"]) {
+        Class::Permission
+    } else if says(&[
+        "manifest unknown",
+        "name unknown",
+        "not found",
+        "no such",
+        "does not resolve",
+        "invalid reference",
+    ]) {
+        Class::Usage
+    } else if says(&[
+        "timeout",
+        "timed out",
+        "refused",
+        "reset",
+        "too many requests",
+        "unavailable",
+        "bad gateway",
+        "no route",
+        "lookup",
+    ]) {
+        Class::Transient
+    } else {
+        Class::Unavailable
     }
-    for kind in io_kinds(error) {
-        match kind {
-            ErrorKind::PermissionDenied => return Class::Permission,
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => return Class::Io,
-            _ => {}
-        }
-    }
-    class
 }
 
 fn hint(class: Class, error: &(dyn Error + 'static)) -> Option<String> {
-    if io_kinds(error).contains(&ErrorKind::StorageFull) {
+    if io_errors(error).any(|error| error.kind() == ErrorKind::StorageFull) {
         return Some("free some space and run the same command again; nothing half-written is left".into());
     }
-    if lacks_depmod(error) {
+    if chain(error).any(lacks_depmod) {
         return Some("install depmod (package kmod), or allow unprivileged user namespaces".into());
+    }
+    let of_store = chain(error).find_map(|error| error.downcast_ref::<StoreError>());
+    match of_store {
+        Some(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound && class == Class::Usage => {
+            return Some("images are oci:DIR:TAG, oci-archive:FILE, docker://REF or containers-storage:REF; paths begin at the current directory".into());
+        }
+        Some(StoreError::Proxy(ProxyError::Start { .. })) => {
+            return Some("install skopeo; images on this machine's disk are read without it".into());
+        }
+        _ => {}
     }
     match class {
         Class::Transient => Some("the same command may succeed later".into()),

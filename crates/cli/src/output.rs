@@ -113,7 +113,7 @@ impl Writing {
         let Self { transaction, output, scratch } = self;
         let blobs: Vec<_> = base.image.layers().map(|(descriptor, _)| descriptor.clone()).collect();
         let taken = transaction.take_all(&*base.blobs, &blobs, threads);
-        taken.map_err(|error| wire::store("taking the base's layers".into(), error))?;
+        taken.context(Class::Data, "taking the base's layers")?;
         let descriptor = transaction.put_image(image).context(Class::Io, "writing the manifest")?;
         let place = output.place();
         let tag = place.tag.as_deref();

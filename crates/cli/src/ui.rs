@@ -55,6 +55,12 @@ impl Ui {
         }
     }
 
+    /// Says what belongs to an error, which is not talk.
+    #[expect(clippy::unused_self, reason = "whoever prints needs the one who may")]
+    pub(crate) fn complain(self, text: &str) {
+        eprintln!("{text}");
+    }
+
     /// Talks in detail.
     pub(crate) fn detail(self, text: &str) {
         if self.verbose > 0 {

@@ -17,8 +17,7 @@ use oci_assemble::plan::recipe::spec::{self, KernelPin, Level};
 use oci_assemble::plan::recipe::{Merged, Recipe, StageKind, recipe_root};
 use oci_assemble::plan::step::Group;
 use oci_assemble::store::{
-    Ambient, BaseImage, BlobSource, CacheDir, Fetch, Layout, ProxyError, SkopeoOptions, StoreError, Transaction,
-    Verified,
+    Ambient, BaseImage, BlobSource, CacheDir, Fetch, Layout, SkopeoOptions, Transaction, Verified,
 };
 
 use crate::args::{RecipeArgs, Sandbox, SourceArgs};
@@ -108,7 +107,7 @@ pub(crate) fn image(
         let fetch = Fetch { cache: blobs.open(cache)?, skopeo: skopeo(source) };
         BaseImage::fetch(wanted, platform, &Ambient, fetch)
     };
-    let BaseImage { image, manifest, blobs, .. } = opened.map_err(|error| store(format!("opening {name}"), error))?;
+    let BaseImage { image, manifest, blobs, .. } = opened.context(Class::Data, format!("opening {name}"))?;
     Ok(OpenedImage { name, digest: manifest.digest, image, blobs })
 }
 
@@ -131,74 +130,6 @@ impl BlobCache {
         let verified = cache.map_or_else(Verified::default, |cache| Verified::in_cache(Arc::clone(cache)));
         Layout::write_with(make_dir(&path)?, verified)
             .context(Class::Io, format!("opening the image cache {}", path.display()))
-    }
-}
-
-/// An error of the store, classed by what the user can do about it.
-pub(crate) fn store(context: String, error: StoreError) -> Failure {
-    let class = class(&error);
-    let hint = match &error {
-        StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some(
-            "images are oci:DIR:TAG, oci-archive:FILE, docker://REF or containers-storage:REF; paths begin at the current directory",
-        ),
-        StoreError::Proxy(ProxyError::Start { .. }) => {
-            Some("install skopeo; images on this machine's disk are read without it")
-        }
-        _ => None,
-    };
-    let failure = Failure::of(class, context, error);
-    match hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
-}
-
-fn class(error: &StoreError) -> Class {
-    match error {
-        StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Class::Usage,
-        StoreError::Io { .. } => Class::Io,
-        StoreError::NoImage { .. }
-        | StoreError::SeveralImages { .. }
-        | StoreError::Tag { .. }
-        | StoreError::Select(_)
-        | StoreError::Platform { .. } => Class::Usage,
-        StoreError::InUse => Class::Transient,
-        StoreError::Proxy(ProxyError::Refused { message, .. }) => refused(message),
-        StoreError::Proxy(proxy) if proxy.is_transient() => Class::Transient,
-        StoreError::Elsewhere { .. } | StoreError::Proxy(_) => Class::Unavailable,
-        _ => Class::Data,
-    }
-}
-
-/// skopeo says in words only why a registry refused.
-fn refused(message: &str) -> Class {
-    let message = message.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    if says(&["unauthorized", "denied", "authentication required", "forbidden"]) {
-        Class::Permission
-    } else if says(&[
-        "manifest unknown",
-        "name unknown",
-        "not found",
-        "no such",
-        "does not resolve",
-        "invalid reference",
-    ]) {
-        Class::Usage
-    } else if says(&[
-        "timeout",
-        "timed out",
-        "refused",
-        "reset",
-        "too many requests",
-        "unavailable",
-        "bad gateway",
-        "no route",
-        "lookup",
-    ]) {
-        Class::Transient
-    } else {
-        Class::Unavailable
     }
 }
 

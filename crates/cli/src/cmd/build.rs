@@ -189,7 +189,8 @@ fn assemble(
     let mut image = dress(prepared.base.image.clone(), prepared);
     let report = check(job, &image, &drafted, &base, &sources)?;
     report_findings(&report, ui);
-    super::lint::verdict(&report, &job.recipe().image.name)?;
+    let hint = "skip a lint in the recipe's [lint] table with a reason, when the finding is wanted";
+    super::lint::verdict(&report, &job.recipe().image.name, hint)?;
 
     let output = Output::new(&prepared.output)?.begin(cache)?;
     let mut built = Vec::new();
@@ -279,11 +280,10 @@ fn check(
     lint(&input, &LintOptions { skip, fatal_warnings: false }).context(Class::Usage, "checking the image")
 }
 
+/// What is wrong is told even to who wants no talk: the error alone would not say it.
 fn report_findings(report: &LintReport, ui: Ui) {
-    let fatal = !report.passed;
-    if fatal || ui.verbose > 0 {
-        ui.say(report.to_string().trim_end());
-    }
+    let text = report.to_string();
+    if report.passed { ui.detail(text.trim_end()) } else { ui.complain(text.trim_end()) }
 }
 
 fn print(built: &Built, cached: bool, ui: Ui) -> Result<(), Failure> {
@@ -297,7 +297,8 @@ fn print(built: &Built, cached: bool, ui: Ui) -> Result<(), Failure> {
     }
     let warnings = built.lint.get("warning").copied().unwrap_or(0);
     if warnings > 0 {
-        ui.say(&format!("{warnings} lint warnings; `assemble lint {}` shows them", built.output));
+        let plural = if warnings == 1 { "" } else { "s" };
+        ui.say(&format!("{warnings} lint warning{plural}; `assemble lint {}` shows them", built.output));
     }
     ui.say(&format!("wrote {}", built.output));
     ui.data(&built.image.to_string())

@@ -50,7 +50,7 @@ pub(crate) fn run(args: &LintArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     let options = LintOptions { skip, fatal_warnings: args.fatal_warnings };
     let report = lint(&input, &options).context(Class::Data, format!("checking {name}"))?;
     show(&report, ui)?;
-    verdict(&report, name)
+    verdict(&report, name, "leave out a lint with --skip NAME, when the finding is wanted")
 }
 
 fn is_ours(descriptor: &oci_assemble::image::Descriptor) -> bool {
@@ -78,12 +78,11 @@ fn show(report: &LintReport, ui: Ui) -> Result<(), Failure> {
 }
 
 /// A failure when the report is a negative answer.
-pub(crate) fn verdict(report: &LintReport, name: &str) -> Result<(), Failure> {
+pub(crate) fn verdict(report: &LintReport, name: &str, hint: &str) -> Result<(), Failure> {
     if report.passed {
         return Ok(());
     }
-    Err(Failure::new(Class::Negative, format!("{name} does not pass the lints"))
-        .hint("skip a lint in the recipe's [lint] table with a reason, when the finding is wanted"))
+    Err(Failure::new(Class::Negative, format!("{name} does not pass the lints")).hint(hint))
 }
 
 fn list(ui: Ui) -> Result<(), Failure> {

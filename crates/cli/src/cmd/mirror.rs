@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::args::MirrorArgs;
 use crate::env;
-use crate::exit::Failure;
+use crate::exit::{Class, Context, Failure};
 use crate::output::Output;
 use crate::ui::Ui;
 use crate::wire;
@@ -27,8 +27,7 @@ pub(crate) fn run(args: &MirrorArgs, ui: Ui, cache: Option<&Path>) -> Result<(),
     let output = Output::new(&to)?.begin(cache.as_ref())?;
     let bar = ui.bar(None, &context);
     let image = output.mirror(|into: Transaction, tag: Option<&str>| {
-        let copied =
-            mirror(&from, &Ambient, into, tag, &options).map_err(|error| wire::store(context.clone(), error))?;
+        let copied = mirror(&from, &Ambient, into, tag, &options).context(Class::Data, context.clone())?;
         moved.clone_from(&copied.committed.moved);
         Ok(copied.image)
     });

@@ -56,21 +56,26 @@ pub struct DocumentError {
     pub fault: DocumentFault,
 }
 
+/// The JSON pointer to the whole document is empty, which says nothing to people.
+fn whole(at: &str) -> &str {
+    if at.is_empty() { "the document" } else { at }
+}
+
 /// What is wrong with a document. `at` is a JSON pointer (RFC 6901).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DocumentFault {
     /// Not JSON, or not the strict JSON that is accepted.
-    #[error("not readable")]
-    Json(#[source] JsonError),
+    #[error(transparent)]
+    Json(JsonError),
     /// A required field is not there.
-    #[error("{at} is missing")]
+    #[error("{} is missing", whole(.at))]
     Missing {
         /// Where.
         at: String,
     },
     /// A field has another type than the specification says.
-    #[error("{at} is not {expected}")]
+    #[error("{} is not {expected}", whole(.at))]
     Type {
         /// Where.
         at: String,

@@ -30,7 +30,7 @@ impl FilesStage {
 
     fn is_directory(&self) -> Result<bool, DirError> {
         let metadata = self.root.metadata(&self.source);
-        let metadata = metadata.map_err(|source| DirError::Read { path: self.source.clone(), source })?;
+        let metadata = metadata.map_err(|source| DirError::read(&self.source, source))?;
         Ok(metadata.is_dir())
     }
 

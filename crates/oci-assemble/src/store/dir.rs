@@ -25,6 +25,18 @@ pub enum DirError {
         #[source]
         source: io::Error,
     },
+    /// Its path, or a symlink on the way, leads out of the root.
+    #[error("{} leads out of the directory of the recipe", .path.display())]
+    Outside {
+        /// Path relative to the recipe's root.
+        path: PathBuf,
+    },
+    /// A single file that is none, or a symlink.
+    #[error("{} is not a regular file", .path.display())]
+    NotRegular {
+        /// Path relative to the recipe's root.
+        path: PathBuf,
+    },
     /// A device, pipe or socket.
     #[error("{} is neither a file, a directory nor a symlink", .path.display())]
     Kind {
@@ -51,10 +63,22 @@ pub enum DirError {
     },
 }
 
+impl DirError {
+    /// What reading `path` failed with.
+    pub fn read(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        // A `Dir` refuses paths that leave it with an error of its own, which has no number of the system.
+        match (source.kind(), source.raw_os_error()) {
+            (io::ErrorKind::PermissionDenied, None) => Self::Outside { path },
+            _ => Self::Read { path, source },
+        }
+    }
+}
+
 /// Lists the directory `path` below `root` as entries below `into`, dated `epoch`. Symlinks are kept as they are and never
 /// followed.
 pub fn scan(root: &Dir, path: &Path, into: &TreePath, epoch: i64) -> Result<TreeDelta, DirError> {
-    let read = |source| DirError::Read { path: path.to_owned(), source };
+    let read = |source| DirError::read(path, source);
     let dir = root.open_dir(path).map_err(read)?;
     let mut delta = TreeDelta::new();
     if !into.is_root() {
@@ -67,7 +91,7 @@ pub fn scan(root: &Dir, path: &Path, into: &TreePath, epoch: i64) -> Result<Tree
 fn walk(dir: &Dir, path: &Path, into: &TreePath, epoch: i64, delta: &mut TreeDelta) -> Result<(), DirError> {
     let read = |path: &Path| {
         let path = path.to_owned();
-        move |source| DirError::Read { path, source }
+        move |source| DirError::read(&path, source)
     };
     for entry in dir.entries().map_err(read(path))? {
         let entry = entry.map_err(read(path))?;
@@ -123,10 +147,10 @@ pub fn stamp(metadata: &Metadata) -> Stamp {
 
 /// One regular file below `root`. Symlinks on the way must stay below `root`; the file itself must not be one.
 pub fn file(root: &Dir, path: &Path) -> Result<HostFile, DirError> {
-    let read = |source| DirError::Read { path: path.to_owned(), source };
+    let read = |source| DirError::read(path, source);
     let metadata = root.symlink_metadata(path).map_err(read)?;
     if !metadata.is_file() {
-        return Err(DirError::Kind { path: path.to_owned() });
+        return Err(DirError::NotRegular { path: path.to_owned() });
     }
     Ok(host_file(path, &metadata))
 }
@@ -134,7 +158,7 @@ pub fn file(root: &Dir, path: &Path) -> Result<HostFile, DirError> {
 /// Reads the plain tar file `path` below `root` as entries below `into`, through the gate for layers. Its times become
 /// `epoch`, as times of a build are no property of the content.
 pub fn scan_tar(root: &Dir, path: &Path, into: &TreePath, epoch: i64) -> Result<TreeDelta, DirError> {
-    let read = |source| DirError::Read { path: path.to_owned(), source };
+    let read = |source| DirError::read(path, source);
     let whole = file(root, path)?;
     let tar = root.open(path).map_err(read)?;
     let LayerIndex { delta, offsets, .. } =
@@ -191,7 +215,7 @@ impl Contents for HostContents {
                 let mut file = self.root.open(&host.path)?;
                 if stamp(&file.metadata()?) != host.stamp {
                     let text = format!("{} changed while the image was built", host.path.display());
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+                    return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
                 }
                 if host.offset == 0 && host.size == host.stamp.size {
                     return Ok(Box::new(file.into_std()));
@@ -263,9 +287,11 @@ mod tests {
         let scanned = scan(&dir, Path::new("tree"), &TreePath::root(), 0);
         assert!(matches!(scanned, Err(DirError::Kind { path }) if path == Path::new("tree/pipe")));
         symlink("/etc", temp.path().join("out")).unwrap();
-        assert!(scan(&dir, Path::new("out"), &TreePath::root(), 0).is_err());
-        assert!(scan(&dir, Path::new("../"), &TreePath::root(), 0).is_err());
-        assert!(file(&dir, Path::new("out/passwd")).is_err());
+        let outside = |error: DirError| matches!(error, DirError::Outside { .. });
+        assert!(outside(scan(&dir, Path::new("out"), &TreePath::root(), 0).unwrap_err()));
+        assert!(outside(scan(&dir, Path::new("../"), &TreePath::root(), 0).unwrap_err()));
+        assert!(outside(file(&dir, Path::new("out/passwd")).unwrap_err()));
+        assert!(matches!(file(&dir, Path::new("out")), Err(DirError::NotRegular { .. })));
     }
 
     #[test]

@@ -108,7 +108,7 @@ fn documents_have_a_size_limit() {
     assert!(matches!(error.fault, DocumentFault::Json(json::JsonError::TooLarge { .. })));
     assert!(matches!(Config::parse(&huge).unwrap_err().fault, DocumentFault::Json(json::JsonError::TooLarge { .. })));
     let html = Manifest::parse(b"<html>", None).unwrap_err();
-    assert!(whole(&html).starts_with("invalid image manifest: not readable: not strict JSON: expected value"));
+    assert!(whole(&html).starts_with("invalid image manifest: not strict JSON: expected value"));
     let twice = br#"{"schemaVersion":2,"schemaVersion":2}"#;
     assert!(whole(&Manifest::parse(twice, None).unwrap_err()).contains("stands twice in one object"));
 }

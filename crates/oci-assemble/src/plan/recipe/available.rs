@@ -4,7 +4,7 @@
 //! is not there. So a build refuses it by name.
 
 use super::Recipe;
-use super::spec::{KernelPin, LayerMode};
+use super::spec::{self, KernelPin, LayerMode};
 
 /// A table or key that this version cannot carry out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,7 @@ impl Recipe {
         sealed(self.base.mirror.is_some(), "base.mirror", "comparison of a mirror with its original")?;
         sealed(self.kernel.pin == KernelPin::Devel, "kernel.pin = \"devel\"", "resolution of kernel packages")?;
         let packages = &self.packages;
-        sealed(*packages != Default::default(), "packages", "installation of packages in a builder container")?;
+        sealed(*packages != spec::Packages::default(), "packages", "installation of packages in a builder container")?;
         sealed(self.modules.sign.is_some(), "modules.sign", "signing of modules")?;
         sealed(self.policy.is_some(), "policy", "generation of a signature policy")?;
         sealed(self.layers.mode != LayerMode::Append, "layers.mode = \"full\"", "rechunking")

@@ -174,6 +174,10 @@ fn mismatch(node: &Node, path: &KeyPath, expected: &'static str) -> RecipeError 
 
 fn refused(fault: Option<ValueFault>, node: &Node, path: &KeyPath, expected: &'static str) -> Checked {
     let Some(reason) = fault else { return Ok(()) };
+    let expected = match reason {
+        ValueFault::Range { .. } => "accepted integer",
+        _ => expected,
+    };
     let found = match &node.value {
         Value::Text(text) => shown(text),
         Value::Integer(number) if expected == Form::Mode.name() && *number >= 0 => format!("0o{number:o}"),

@@ -25,6 +25,11 @@ impl RecipeError {
 
 impl fmt::Display for RecipeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let RecipeFault::Read { path, .. } = &*self.fault
+            && path.as_str() == self.origin.file.as_ref()
+        {
+            return self.fault.fmt(f); // nobody asked for it but the caller, so there is no place to name
+        }
         write!(f, "{}: ", self.origin)?;
         if !self.key.as_str().is_empty() {
             write!(f, "{}: ", self.key)?;

@@ -42,18 +42,14 @@ impl Layout {
         check_header(&dir)?.ok_or_else(|| StoreError::Io {
             action: "open",
             path: HEADER.into(),
-            source: std::io::ErrorKind::NotFound.into(),
+            source: no_layout(),
         })?;
         Ok(Self { dir, verified: Verified::default(), users: None })
     }
 
     /// The list of images as it stands now.
     pub fn index(&self) -> Result<Index> {
-        read_index(&self.dir)?.ok_or_else(|| StoreError::Io {
-            action: "open",
-            path: INDEX.into(),
-            source: std::io::ErrorKind::NotFound.into(),
-        })
+        read_index(&self.dir)?.ok_or_else(|| StoreError::Io { action: "open", path: INDEX.into(), source: no_layout() })
     }
 
     /// The image with this tag and digest, as far as they are given; without either, the only one.
@@ -95,6 +91,11 @@ impl BlobSource for Layout {
     fn layout(&self) -> Option<&Layout> {
         Some(self)
     }
+}
+
+/// The absence of a file that every layout has.
+fn no_layout() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file, so this is no OCI layout")
 }
 
 /// The directory of a digest's algorithm.

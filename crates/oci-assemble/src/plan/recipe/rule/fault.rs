@@ -20,7 +20,7 @@ pub enum ValueFault {
         max: usize,
     },
     /// A number outside its range.
-    #[error("it must lie between {min} and {max}")]
+    #[error("{}", range(*.min, *.max))]
     Range {
         /// The least.
         min: i64,
@@ -104,6 +104,10 @@ pub enum ValueFault {
         /// The first word.
         found: String,
     },
+}
+
+fn range(min: i64, max: i64) -> String {
+    if min == max { format!("it must be {min}") } else { format!("it must lie between {min} and {max}") }
 }
 
 pub(super) fn refuse(condition: bool, fault: ValueFault) -> Result<(), ValueFault> {

@@ -90,7 +90,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "[[user]]\nname = \"0a\"",
         "10:8: user[0].name: \"0a\" is no user or group name: it must begin with a letter or _",
     ),
-    ("[[group]]\nname = \"a\"\ngid = -1", "11:7: group[0].gid: -1 is no integer: it must lie between 0 and 4294967294"),
+    (
+        "[[group]]\nname = \"a\"\ngid = -1",
+        "11:7: group[0].gid: -1 is no accepted integer: it must lie between 0 and 4294967294",
+    ),
     (
         "[services]\nenable = [\"sshd\"]",
         "10:11: services.enable[0]: \"sshd\" is no systemd unit name: it must end in one of \
@@ -109,7 +112,7 @@ const MISTAKES: &[(&str, &str)] = &[
         "[layers]\nmode = \"apend\"",
         "10:8: layers.mode: \"apend\" is no known word: known are append, full; did you mean append?",
     ),
-    ("[layers]\nmax = 0", "10:7: layers.max: 0 is no integer: it must lie between 1 and 500"),
+    ("[layers]\nmax = 0", "10:7: layers.max: 0 is no accepted integer: it must lie between 1 and 500"),
     (
         "[output]\nimage = \"out:latest\"",
         "10:9: output.image: \"out:latest\" is no image reference: \
@@ -175,7 +178,7 @@ fn whole_recipes_are_checked() {
         ("schema = 1\n", "r.toml:1:1: image: the key name is missing"),
         ("schema = 1\n[image]\ntitle = \"a\"\n", "r.toml:2:2: image: the key name is missing"),
         (without_base, "r.toml:1:1: base: the key image is missing"),
-        (&later, "r.toml:1:10: schema: 2 is no integer: it must lie between 1 and 1"),
+        (&later, "r.toml:1:10: schema: 2 is no accepted integer: it must be 1"),
         ("extends = \"a.toml\"\n", "r.toml:1:11: extends: the recipe extends a.toml, which has to be read as well"),
     ] {
         assert_eq!(Recipe::parse(text, "r.toml").unwrap_err().to_string(), message);
