@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::report::Note;
 use super::{LintError, Subject};
-use crate::elf::{Identity, Libraries};
+use crate::elf::{Identity, Libraries, Needed, Resolution};
 use crate::tree::{Escaped, TreePath};
 
 /// Every program and library finds what it needs: those that were added, or all when it is not known which were.
@@ -39,7 +39,9 @@ pub(super) fn needed_libraries(subject: &Subject) -> Result<Vec<Note>, LintError
     let (programs, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, needed)| needed.interpreter.is_some());
     let mut settled: BTreeMap<(TreePath, Vec<u8>), bool> = BTreeMap::new();
     for (path, needed) in programs.into_iter().chain(others) {
-        for resolution in libraries.resolve(path)? {
+        let resolutions = libraries.resolve(path)?;
+        settled.extend(served(&resolutions, &facts.needed).map(|key| (key, true)));
+        for resolution in resolutions {
             let key = (resolution.by.clone(), resolution.name.clone());
             let is_new = !settled.contains_key(&key);
             if resolution.found.is_some() {
@@ -57,4 +59,20 @@ pub(super) fn needed_libraries(subject: &Subject) -> Result<Vec<Note>, LintError
         }
     }
     Ok(notes)
+}
+
+/// What the libraries of one process need and have, as another object of it, with a search path of its own, got it
+/// loaded before: pairs of the library and the name.
+fn served<'a>(
+    resolutions: &'a [Resolution],
+    needed: &'a BTreeMap<TreePath, Result<Needed, String>>,
+) -> impl Iterator<Item = (TreePath, Vec<u8>)> + 'a {
+    let found = || resolutions.iter().filter_map(|resolution| Some((&resolution.name, resolution.found.as_ref()?)));
+    let names: BTreeSet<&Vec<u8>> = found().map(|(name, _)| name).collect();
+    found().flat_map(move |(_, library)| {
+        let needs = needed.get(library).and_then(|needed| needed.as_ref().ok());
+        let needs = needs.into_iter().flat_map(|needed| &needed.needed);
+        let had: Vec<_> = needs.filter(|name| names.contains(name)).collect();
+        had.into_iter().map(|name| (library.clone(), name.clone()))
+    })
 }

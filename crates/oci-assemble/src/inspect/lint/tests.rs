@@ -214,6 +214,34 @@ fn libraries_found_on_behalf_of_a_program_count_as_found() {
 }
 
 #[test]
+fn libraries_that_a_program_loads_itself_serve_its_other_libraries() {
+    // As systemd does: the search path of the program does not count for what its libraries need.
+    let program = |needed| Dynamic {
+        interpreter: Some("/lib64/ld-linux-x86-64.so.2"),
+        needed,
+        runpath: Some("/usr/lib/private"),
+        ..Dynamic::default()
+    };
+    let core = Dynamic { needed: &["libshared.so"], ..Dynamic::default() };
+    let case = Case::clean()
+        .file("usr/lib/private/libcore.so", dynamic(&core))
+        .file("usr/lib/private/libshared.so", dynamic(&Dynamic::default()));
+    let complete = program(&["libcore.so", "libshared.so"]);
+    assert!(case.file("usr/bin/program", dynamic(&complete)).found("needed-libraries").is_empty());
+    let case = Case::clean()
+        .file("usr/lib/private/libcore.so", dynamic(&core))
+        .file("usr/lib/private/libshared.so", dynamic(&Dynamic::default()));
+    let incomplete = program(&["libcore.so"]);
+    assert_eq!(
+        case.file("usr/bin/program", dynamic(&incomplete)).found("needed-libraries"),
+        [concat!(
+            "warning /usr/lib/private/libcore.so: needs libshared.so, which is at /usr/lib/private/libshared.so, ",
+            "where it is not looked for"
+        )]
+    );
+}
+
+#[test]
 fn packages_are_held_against_the_list() {
     let status = |names: &[&str]| -> String {
         let stanza = |name: &&str| {
