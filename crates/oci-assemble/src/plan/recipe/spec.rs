@@ -152,7 +152,7 @@ impl From<KeySource> for String {
 pub struct Forbid {
     /// Package names.
     pub packages: Vec<String>,
-    /// Patterns of paths, for [`Pattern::new`](crate::tree::Pattern::new).
+    /// Patterns of paths, for [`Pattern::new`](crate::tree::glob::Pattern::new).
     pub paths: Vec<String>,
 }
 
