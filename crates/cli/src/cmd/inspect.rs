@@ -92,6 +92,17 @@ fn describe(image: &OpenedImage, layers: &ImageLayers<'_>, tree: &FileTree) -> V
     })
 }
 
+/// Characters of what a layer holds, which may be a list of a thousand packages: lines of about 120 characters.
+const CONTENT_WIDTH: usize = 60;
+
+/// `text`, or as much of its beginning as leaves room for an ellipsis.
+fn shortened(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
 fn text(value: &Value) -> String {
     let word = |key: &str| value[key].as_str().unwrap_or("unknown").to_owned();
     let mut text = format!(
@@ -118,7 +129,7 @@ fn text(value: &Value) -> String {
     for (position, layer) in value["layers"].as_array().into_iter().flatten().enumerate() {
         let size = |key: &str| bytes(layer[key].as_u64().unwrap_or(0));
         let content = layer["content"].as_str().or(layer["role"].as_str()).unwrap_or_default();
-        let content: String = content.chars().take(60).collect();
+        let content = shortened(content, CONTENT_WIDTH);
         text.push_str(&format!(
             "  {position:>3}  {:.19}  {:>10}  {:>10}  {:>6} entries  {content}\n",
             layer["digest"].as_str().unwrap_or_default(),
@@ -128,4 +139,17 @@ fn text(value: &Value) -> String {
         ));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_end_in_an_ellipsis() {
+        for (text, width, short) in [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("äöü", 3, "äöü"), ("äöüß", 3, "äö…")]
+        {
+            assert_eq!(shortened(text, width), short);
+        }
+    }
 }

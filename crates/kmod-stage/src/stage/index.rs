@@ -1,6 +1,7 @@
 //! The stage `depmod`: indexes of all modules of the image's kernel.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -76,7 +77,13 @@ fn notes(report: &DepmodReport) -> Vec<String> {
     let mut notes =
         vec![format!("{} modules indexed by {program}, confined by {}", report.modules.len(), report.confinement.rung)];
     for (rung, error) in &report.unavailable {
-        notes.push(format!("confinement by {rung} was not to be had: {error}"));
+        let mut note = format!("confinement by {rung} was not to be had: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            note.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        notes.push(note);
     }
     for names in &report.duplicates {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -84,4 +91,34 @@ fn notes(report: &DepmodReport) -> Vec<String> {
     }
     notes.extend(report.stderr.lines().map(str::to_owned));
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::sandbox::{Confinement, Rung, SandboxError, Step};
+
+    #[test]
+    fn a_note_says_why_a_better_sandbox_was_not_to_be_had() {
+        let refused = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = SandboxError::Unavailable { rung: Rung::Namespaces, step: Step::Unshare, source: refused };
+        let report = DepmodReport {
+            confinement: Confinement { rung: Rung::Landlock, landlock: Some(4) },
+            unavailable: vec![(Rung::Namespaces, error.into())],
+            program: DepmodProgram::Host("/sbin/depmod".into()),
+            stderr: String::new(),
+            modules: BTreeMap::new(),
+            duplicates: Vec::new(),
+        };
+        assert_eq!(
+            notes(&report),
+            [
+                "0 modules indexed by this machine's /sbin/depmod, confined by landlock",
+                "confinement by namespaces was not to be had: running depmod failed: the namespaces sandbox cannot be \
+                 had: creating namespaces failed: permission denied",
+            ]
+        );
+    }
 }
