@@ -49,7 +49,7 @@ lints:
 	@tests/setup.sh test
 	@$(STEP) 'format' cargo fmt --check
 	@$(STEP) 'clippy' cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
-	@$(STEP) 'library without features' cargo check --quiet --locked -p oci-assemble --no-default-features --all-targets
+	@$(STEP) 'library without features' cargo clippy --quiet --locked -p oci-assemble --no-default-features --all-targets -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' $(STEP) 'documentation' cargo doc --quiet --locked --workspace --no-deps
 	@$(STEP) 'licences, bans, sources' tests/deny.sh $(WORK) bans licenses sources
 
