@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 ///
 /// Without a subcommand it builds: `assemble --recipe base.toml`.
 #[derive(Debug, Parser)]
-#[command(name = "assemble", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(name = "assemble", version, subcommand_negates_reqs = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,

@@ -104,8 +104,7 @@ fn refine(class: Class, error: &(dyn Error + 'static)) -> Class {
 
 fn of_system(error: &io::Error) -> Option<Class> {
     match error.kind() {
-        // Without a number it is not the system that refuses, but the directory that a path may not leave.
-        ErrorKind::PermissionDenied => error.raw_os_error().map(|_| Class::Permission),
+        ErrorKind::PermissionDenied => Some(Class::Permission),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => Some(Class::Io),
         // Also what the library says of files that change while they are read.
         ErrorKind::ResourceBusy => Some(Class::Transient),

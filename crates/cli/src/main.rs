@@ -10,14 +10,16 @@ mod wire;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Cli, Command};
 use crate::exit::Failure;
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = parse().unwrap_or_else(|error| error.exit());
     let ui = Ui {
         json: cli.output.json,
         quiet: cli.output.quiet,
@@ -32,6 +34,24 @@ fn main() -> ExitCode {
             ExitCode::from(failure.class.code())
         }
     }
+}
+
+/// The command line. How results are shown may stand before a subcommand as well as behind it; what a build takes may
+/// not, as the subcommand would pass over it.
+fn parse() -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    if let Some(name) = matches.subcommand_name() {
+        let mut command = Cli::command();
+        command.build();
+        let own = command.get_arguments().filter(|argument| !argument.is_global_set());
+        let given =
+            |argument: &&clap::Arg| matches.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine);
+        if let Some(argument) = own.filter(|argument| argument.get_id() != "help").find(given) {
+            let text = format!("the argument '{argument}' belongs to a build, or behind the subcommand '{name}'");
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
+        }
+    }
+    Cli::from_arg_matches(&matches)
 }
 
 fn run(cli: &Cli, ui: Ui) -> Result<(), Failure> {

@@ -7,8 +7,10 @@ mod killed;
 mod messages;
 mod reproducible;
 mod scene;
+mod system;
 mod unchanged;
 mod untouched;
+mod words;
 
 use std::collections::BTreeSet;
 use std::fs;

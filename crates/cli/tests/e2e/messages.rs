@@ -1,6 +1,6 @@
 //! What the program says when it does not do what was asked, and the code it ends with.
 //!
-//! `golden/messages.txt` is the table; `UPDATE_GOLDEN=1 cargo test -p assemble messages` writes it anew.
+//! The files in `golden` are the tables; `UPDATE_GOLDEN=1 cargo test -p assemble messages` writes them anew.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -76,6 +76,7 @@ const RECIPES: &[Case] = &[
     ("no arguments", |_| {}, &[]),
     ("unknown subcommand", |_| {}, &["bild"]),
     ("unknown option", |_| {}, &["--recpie", "recipe.toml"]),
+    ("recipe before a subcommand", motd, &["--recipe", "recipe.toml", "lint", "oci:base"]),
     ("quiet and verbose", motd, &["--recipe", "recipe.toml", "--quiet", "--verbose"]),
     ("missing recipe", |_| {}, BUILD),
     ("recipe is a directory", |scene| fs::create_dir(scene.path("recipe.toml")).unwrap(), BUILD),
@@ -102,6 +103,19 @@ const RECIPES: &[Case] = &[
             replaced(scene, "content = \"hello\\n\"", "source = \"link/passwd\"");
             symlink("/etc", scene.path("link")).unwrap();
         },
+        BUILD,
+    ),
+    (
+        "extended recipe out of the root",
+        |scene| {
+            scene.file("recipe.toml", "schema = 1\nextends = \"link/os-release\"\n");
+            symlink("/etc", scene.path("link")).unwrap();
+        },
+        BUILD,
+    ),
+    (
+        "extended recipe that is missing",
+        |scene| drop(scene.file("recipe.toml", "schema = 1\nextends = \"none.toml\"\n")),
         BUILD,
     ),
     (
@@ -310,29 +324,19 @@ const INSPECTION: &[Case] = &[
     ("unknown shell", |_| {}, &["completions", "tcsh"]),
 ];
 
-#[test]
-fn are_those_of_the_table() {
+/// Runs the cases and holds what they say against `golden/NAME.txt`.
+fn check(golden: &str, cases: &[Case]) {
     let mut text = String::new();
-    for (title, cases) in [
-        ("recipes", RECIPES),
-        ("outputs", OUTPUTS),
-        ("bases", BASES),
-        ("modules", MODULES),
-        ("lints", LINTS),
-        ("inspection", INSPECTION),
-    ] {
-        writeln!(text, "# {title}\n").unwrap();
-        for (name, prepare, arguments) in cases {
-            let scene = Scene::new();
-            prepare(&scene);
-            let run = scene.run(arguments);
-            render(&mut text, name, arguments, &run, scene.root());
-            if run.code != 0 {
-                nothing_is_left(&scene, name);
-            }
+    for (name, prepare, arguments) in cases {
+        let scene = Scene::new();
+        prepare(&scene);
+        let run = scene.run(arguments);
+        render(&mut text, name, arguments, &run, scene.root());
+        if run.code != 0 {
+            nothing_is_left(&scene, name);
         }
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/golden/messages.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/e2e/golden/{golden}.txt"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, &text).unwrap();
     }
@@ -341,6 +345,36 @@ fn are_those_of_the_table() {
         assert_eq!(found, expected, "{found}");
     }
     assert_eq!(text, expected);
+}
+
+#[test]
+fn about_recipes() {
+    check("recipes", RECIPES);
+}
+
+#[test]
+fn about_outputs() {
+    check("outputs", OUTPUTS);
+}
+
+#[test]
+fn about_bases() {
+    check("bases", BASES);
+}
+
+#[test]
+fn about_modules() {
+    check("modules", MODULES);
+}
+
+#[test]
+fn about_lints() {
+    check("lints", LINTS);
+}
+
+#[test]
+fn about_inspection() {
+    check("inspection", INSPECTION);
 }
 
 fn render(text: &mut String, name: &str, arguments: &[&str], run: &Run, root: &Path) {

@@ -25,7 +25,7 @@ impl RecipeError {
 
 impl fmt::Display for RecipeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let RecipeFault::Read { path, .. } = &*self.fault
+        if let RecipeFault::Read { path, .. } | RecipeFault::Outside { path } = &*self.fault
             && path.as_str() == self.origin.file.as_ref()
         {
             return self.fault.fmt(f); // nobody asked for it but the caller, so there is no place to name
@@ -132,6 +132,12 @@ pub enum RecipeFault {
         path: RecipePath,
         /// Why.
         source: std::io::Error,
+    },
+    /// A recipe file behind a symlink that leads out of the root.
+    #[error("{path} leads out of the recipe root")]
+    Outside {
+        /// The file.
+        path: RecipePath,
     },
     /// A value that passed every check and still does not fit its type: the table of keys and the types disagree.
     #[error("the recipe does not fit its types: {message}")]

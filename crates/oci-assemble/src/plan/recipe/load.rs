@@ -62,7 +62,7 @@ impl Merged {
             if chain.len() == EXTENDS_MAX {
                 return Err(refuse(RecipeFault::Depth { limit: EXTENDS_MAX }));
             }
-            let text = read(&path).map_err(|source| refuse(RecipeFault::Read { path: path.clone(), source }))?;
+            let text = read(&path).map_err(|source| refuse(unreadable(&path, source)))?;
             let source = Source::parse(&text, path.as_str())?;
             digests.insert(path.clone(), Digest::of(text.as_bytes()));
             chain.push(path);
@@ -175,6 +175,15 @@ fn trace(name: &str, node: &Node, path: &KeyPath, provenance: &mut BTreeMap<KeyP
         _ => {
             provenance.insert(path.clone(), node.origin.clone());
         }
+    }
+}
+
+fn unreadable(path: &RecipePath, source: io::Error) -> RecipeFault {
+    let path = path.clone();
+    // A `Dir` refuses paths that leave it with an error of its own, which has no number of the system.
+    match (source.kind(), source.raw_os_error()) {
+        (io::ErrorKind::PermissionDenied, None) => RecipeFault::Outside { path },
+        _ => RecipeFault::Read { path, source },
     }
 }
 
