@@ -6,8 +6,8 @@
 
 use std::io::{self, Write};
 use std::num::NonZero;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Contents;
 use super::compress::Compression;
@@ -56,7 +56,7 @@ pub fn seal<W: Write + Send>(
     std::thread::scope(|scope| {
         let hash = scope.spawn(move || hash_buffers(&hashed));
         let compress = scope.spawn(move || compress_buffers(&compressed, sink, options));
-        let mut tee = Tee { filling: vec![0; BUFFER], used: 0, outputs: [to_hash, to_compress] };
+        let mut tee = Tee::new([to_hash, to_compress]);
         let written = fill_tar(draft, contents, &mut tee).and_then(|()| tee.send().map_err(WriteError::Sink));
         drop(tee);
         let tar = hash.join();
@@ -73,24 +73,53 @@ pub fn seal<W: Write + Send>(
     })
 }
 
+/// Buffers that nobody uses now. A buffer that is given back to the system comes back as pages to be cleared.
+type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// A full buffer, which goes back to its pool when the last consumer is done with it.
+struct Full {
+    bytes: Vec<u8>,
+    used: usize,
+    pool: Pool,
+}
+
+impl std::ops::Deref for Full {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.used]
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.push(std::mem::take(&mut self.bytes));
+    }
+}
+
 /// The buffer being filled, and where full ones go.
 struct Tee {
     filling: Vec<u8>,
     used: usize,
-    outputs: [SyncSender<Arc<Vec<u8>>>; 2],
+    pool: Pool,
+    outputs: [SyncSender<Arc<Full>>; 2],
 }
 
 impl Tee {
+    fn new(outputs: [SyncSender<Arc<Full>>; 2]) -> Self {
+        Self { filling: vec![0; BUFFER], used: 0, pool: Pool::default(), outputs }
+    }
+
     fn send(&mut self) -> io::Result<()> {
         if self.used == 0 {
             return Ok(());
         }
-        let mut full = std::mem::replace(&mut self.filling, vec![0; BUFFER]);
-        full.truncate(self.used);
-        self.used = 0;
-        let buffer = Arc::new(full);
+        let empty = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let bytes = std::mem::replace(&mut self.filling, empty.unwrap_or_else(|| vec![0; BUFFER]));
+        let full = Arc::new(Full { bytes, used: std::mem::take(&mut self.used), pool: Arc::clone(&self.pool) });
         for output in &self.outputs {
-            let sent = output.send(Arc::clone(&buffer));
+            let sent = output.send(Arc::clone(&full));
             sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "a consumer of the tar stopped"))?;
         }
         Ok(())
@@ -125,7 +154,7 @@ impl Write for Tee {
     }
 }
 
-fn hash_buffers(buffers: &Receiver<Arc<Vec<u8>>>) -> (Digest, u64) {
+fn hash_buffers(buffers: &Receiver<Arc<Full>>) -> (Digest, u64) {
     let mut hasher = Hasher::default();
     let mut size = 0;
     for buffer in buffers {
@@ -136,7 +165,7 @@ fn hash_buffers(buffers: &Receiver<Arc<Vec<u8>>>) -> (Digest, u64) {
 }
 
 fn compress_buffers<W: Write>(
-    buffers: &Receiver<Arc<Vec<u8>>>,
+    buffers: &Receiver<Arc<Full>>,
     sink: W,
     options: SealOptions,
 ) -> io::Result<(Digest, u64, W)> {
