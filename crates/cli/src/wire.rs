@@ -19,6 +19,7 @@ use oci_assemble::plan::step::Group;
 use oci_assemble::store::{
     Ambient, BaseImage, BlobSource, CacheDir, Fetch, Layout, SkopeoOptions, Transaction, Verified,
 };
+use oci_assemble::tree::TreePath;
 
 use crate::args::{RecipeArgs, Sandbox, SourceArgs};
 use crate::env;
@@ -220,13 +221,19 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings) -> Result<Vec<Group>, 
     Ok(groups)
 }
 
+/// Where modules are below a prefix that the base may or may not have as a link: it is not opened yet.
+const MODULES: [&[u8]; 2] = [b"usr/lib/modules/", b"lib/modules/"];
+
 /// Whether a `files` stage puts modules where kernels look for them. An error of the listing is the stage's own to report.
+/// A tar file is read for that.
 fn brings_modules(files: &FilesStage) -> bool {
-    let listed = files.listing().ok().flatten();
-    listed.is_some_and(|delta| {
-        let mut paths = delta.entries().keys();
-        paths.any(|path| path.as_bytes().starts_with(b"usr/lib/modules/") && is_module_name(path.name()))
-    })
+    let is_module =
+        |path: &TreePath| MODULES.iter().any(|place| path.as_bytes().starts_with(place)) && is_module_name(path.name());
+    match files.listing() {
+        Ok(Some(listed)) => listed.entries().keys().any(is_module),
+        Ok(None) => files.delta(0).is_ok_and(|delta| delta.entries().keys().any(is_module)),
+        Err(_) => false,
+    }
 }
 
 /// Everything that decides the digest of a build, as one: equal keys mean equal images.

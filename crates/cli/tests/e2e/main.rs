@@ -5,6 +5,7 @@ mod base;
 mod files;
 mod killed;
 mod messages;
+mod modules;
 mod reproducible;
 mod scene;
 mod system;

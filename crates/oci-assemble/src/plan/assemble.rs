@@ -97,7 +97,9 @@ pub fn draft(
             let so_far = if delta.is_empty() {
                 &all.tree
             } else {
-                tree = all.tree.clone().apply(&delta).map_err(merge)?;
+                // Through the draft, which follows the base's symlinks: as it stands, `/lib/x` would replace the link `/lib`.
+                let draft = LayerDraft::new(&group.name, &delta, &all.tree, epoch.seconds());
+                tree = all.tree.clone().apply(draft.map_err(AssembleError::Draft)?.delta()).map_err(merge)?;
                 &tree
             };
             let mut sources: Vec<&dyn Contents> = contents.to_vec();

@@ -46,7 +46,8 @@ impl FilesStage {
         Ok(self.listed.get())
     }
 
-    fn delta(&self, epoch: i64) -> Result<TreeDelta, DirError> {
+    /// The entries, dated `epoch`. Costs a read of a tar file.
+    pub fn delta(&self, epoch: i64) -> Result<TreeDelta, DirError> {
         let Some(listed) = self.listing()? else {
             return scan_tar(&self.root, &self.source, &self.into, epoch);
         };
