@@ -1,5 +1,6 @@
 //! Chooses what the library's traits are made of: directories, caches, stages.
 
+use std::cell::OnceCell;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +9,6 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use kmod_stage::sandbox::SandboxPolicy;
 use kmod_stage::stage::{DepmodStage, ModulesStage};
-use oci_assemble::elf::is_module_name;
 use oci_assemble::image::{Digest, Epoch, Image, ImageReference, Platform};
 use oci_assemble::layer::Compression;
 use oci_assemble::plan::configure::ConfigurationStage;
@@ -19,7 +19,6 @@ use oci_assemble::plan::step::Group;
 use oci_assemble::store::{
     Ambient, BaseImage, BlobSource, CacheDir, Fetch, Layout, SkopeoOptions, Transaction, Verified,
 };
-use oci_assemble::tree::TreePath;
 
 use crate::args::{RecipeArgs, Sandbox, SourceArgs};
 use crate::env;
@@ -48,7 +47,13 @@ pub(crate) fn load(args: &RecipeArgs) -> Result<Job, Failure> {
     let merged =
         Merged::load(&root, &path).context(Class::Usage, format!("reading the recipe {}", recipe.display()))?;
     let explicit = args.platform.as_deref().map(platform).transpose()?;
-    let platform = explicit.or_else(|| merged.recipe.image.platforms.first().cloned());
+    let platforms = &merged.recipe.image.platforms;
+    if explicit.is_none() && platforms.len() > 1 {
+        let list: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+        return Err(Failure::new(Class::Usage, format!("the recipe is for several platforms: {}", list.join(", ")))
+            .hint("choose one with --platform"));
+    }
+    let platform = explicit.or_else(|| platforms.first().cloned());
     Ok(Job { root, merged, platform })
 }
 
@@ -68,11 +73,12 @@ pub(crate) fn make_dir(path: &Path) -> Result<Dir, Failure> {
 
 /// The cache directory that the arguments or the environment name.
 pub(crate) fn cache(explicit: Option<&Path>) -> Result<Option<Arc<CacheDir>>, Failure> {
-    let path = match explicit {
-        Some(path) => Some(path.to_owned()),
-        None => env::cache_dir(),
-    };
-    path.map(|path| make_dir(&path).map(|dir| Arc::new(CacheDir::new(dir)))).transpose()
+    let made = |path: &Path| make_dir(path).map(|dir| Arc::new(CacheDir::new(dir)));
+    match explicit {
+        Some(path) => made(path).map(Some),
+        // Nobody asked for this one: without it things take longer, and that is all.
+        None => Ok(env::cache_dir().and_then(|path| made(&path).ok())),
+    }
 }
 
 /// An image reference as the user wrote it.
@@ -121,13 +127,26 @@ pub(crate) fn skopeo(source: &SourceArgs) -> SkopeoOptions {
     SkopeoOptions { insecure: source.insecure, authfile: source.authfile.clone(), ..SkopeoOptions::default() }
 }
 
-/// Where the blobs of images are kept that are not on this machine.
-pub(crate) struct BlobCache(pub(crate) Option<PathBuf>);
+/// Where the blobs of images are kept that are not on this machine: in the cache, or for this run only.
+pub(crate) struct BlobCache {
+    explicit: Option<PathBuf>,
+    private: OnceCell<tempfile::TempDir>,
+}
 
 impl BlobCache {
-    /// The cache's own layout. Without a cache, one in a temporary place, which the system clears.
+    pub(crate) fn new(explicit: Option<&Path>) -> Self {
+        Self { explicit: explicit.map(Path::to_owned), private: OnceCell::new() }
+    }
+
     fn open(&self, cache: Option<&Arc<CacheDir>>) -> Result<Transaction, Failure> {
-        let path = self.0.clone().or_else(env::cache_dir).unwrap_or_else(env::temp_dir).join("images");
+        let path = match (&self.explicit, cache) {
+            (Some(path), _) => path.join("images"),
+            (None, Some(_)) => env::cache_dir().unwrap_or_default().join("images"),
+            (None, None) => {
+                let private = tempfile::tempdir().context(Class::Io, "making a temporary directory")?;
+                self.private.get_or_init(|| private).path().join("images")
+            }
+        };
         let verified = cache.map_or_else(Verified::default, |cache| Verified::in_cache(Arc::clone(cache)));
         Layout::write_with(make_dir(&path)?, verified)
             .context(Class::Io, format!("opening the image cache {}", path.display()))
@@ -170,70 +189,52 @@ pub(crate) struct StageSettings {
     pub(crate) jobs: NonZero<usize>,
 }
 
-/// The stages of a recipe, grouped into layers: each `files` stage its own, all kernel modules with their indexes one, the
-/// configuration last. A `files` stage that brings modules counts among those.
+/// The stages of a recipe, grouped into layers: each `files` stage its own, in order; then all kernel modules with their
+/// indexes, wherever they come from; the configuration last.
 pub(crate) fn groups(job: &Job, settings: &StageSettings) -> Result<Vec<Group>, Failure> {
     let recipe = job.recipe();
     recipe.available().context(Class::Unavailable, format!("preparing {}", recipe.image.name))?;
     let root = || job.root.try_clone().context(Class::Io, "opening the recipe's directory again");
     let mut groups: Vec<Group> = Vec::new();
-    let mut modules: Option<(usize, Group)> = None;
+    let mut modules = Group { name: "modules".into(), stages: Vec::new() };
     let mut kernel = match &recipe.kernel.pin {
         KernelPin::Exact(release) => Some(release.clone()),
         _ => None,
     };
     for stage in &recipe.stages {
         stage.available().context(Class::Unavailable, "preparing the stages")?;
-        let (made, has_modules): (Box<dyn oci_assemble::plan::step::Stage>, bool) = match &stage.kind {
+        match &stage.kind {
             StageKind::Files(files) => {
                 let source = files.source.as_path().to_owned();
-                let files = FilesStage::new(&stage.name, root()?, source, files.into.clone());
-                let bring = brings_modules(&files);
-                (Box::new(files), bring)
+                let mut files = FilesStage::new(&stage.name, root()?, source, files.into.clone());
+                if files.may_bring_modules() {
+                    let [own, rest] = files.split().context(Class::Io, "opening the recipe's directory again")?;
+                    modules.stages.push(Box::new(own));
+                    files = rest;
+                }
+                groups.push(Group { name: stage.name.clone(), stages: vec![Box::new(files)] });
             }
             StageKind::Modules(built) => {
                 kernel = kernel.or_else(|| built.kernel.clone());
                 let sources = built.source.iter().map(|path| path.as_path().to_owned()).collect();
-                (Box::new(ModulesStage::new(&stage.name, root()?, sources, built.kernel.clone())), true)
+                modules.stages.push(Box::new(ModulesStage::new(&stage.name, root()?, sources, built.kernel.clone())));
             }
             // `available` has refused every other kind.
-            _ => continue,
-        };
-        if has_modules {
-            let position = groups.len();
-            let group = modules.get_or_insert_with(|| (position, Group { name: "modules".into(), stages: Vec::new() }));
-            group.1.stages.push(made);
-        } else {
-            groups.push(Group { name: stage.name.clone(), stages: vec![made] });
+            _ => {}
         }
     }
-    if let Some((position, mut group)) = modules {
+    if !modules.stages.is_empty() {
         let policy = match settings.sandbox {
             Sandbox::Auto => SandboxPolicy::Auto,
             Sandbox::Require => SandboxPolicy::Require,
             Sandbox::Chroot => SandboxPolicy::AllowChroot,
         };
-        group.stages.push(Box::new(DepmodStage::new(kernel, policy, settings.workspace.clone(), settings.jobs)));
-        groups.insert(position, group);
+        modules.stages.push(Box::new(DepmodStage::new(kernel, policy, settings.workspace.clone(), settings.jobs)));
+        groups.push(modules);
     }
     let configuration = ConfigurationStage::new(recipe.clone(), root()?);
     groups.push(Group { name: "configuration".into(), stages: vec![Box::new(configuration)] });
     Ok(groups)
-}
-
-/// Where modules are below a prefix that the base may or may not have as a link: it is not opened yet.
-const MODULES: [&[u8]; 2] = [b"usr/lib/modules/", b"lib/modules/"];
-
-/// Whether a `files` stage puts modules where kernels look for them. An error of the listing is the stage's own to report.
-/// A tar file is read for that.
-fn brings_modules(files: &FilesStage) -> bool {
-    let is_module =
-        |path: &TreePath| MODULES.iter().any(|place| path.as_bytes().starts_with(place)) && is_module_name(path.name());
-    match files.listing() {
-        Ok(Some(listed)) => listed.entries().keys().any(is_module),
-        Ok(None) => files.delta(0).is_ok_and(|delta| delta.entries().keys().any(is_module)),
-        Err(_) => false,
-    }
 }
 
 /// Everything that decides the digest of a build, as one: equal keys mean equal images.

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use kmod_stage::stage::kernel;
 use oci_assemble::image::{Digest, Epoch, Image, ImageReference};
 use oci_assemble::inspect::lint::{Forbid, LayerFacts, LintInput, LintOptions, LintReport, Severity, lint};
 use oci_assemble::layer::{Compression, Contents, Gate, SealOptions, Sources};
 use oci_assemble::plan::assemble::{Drafted, draft, seal_layer};
-use oci_assemble::plan::recipe::Recipe;
+use oci_assemble::plan::recipe::spec::KernelPin;
+use oci_assemble::plan::recipe::{Publish, Recipe};
 use oci_assemble::plan::step::Group;
 use oci_assemble::plan::value::resolve;
 use oci_assemble::store::dir::HostContents;
@@ -78,10 +80,10 @@ fn labels(recipe: &Recipe, base: &OpenedImage) -> BTreeMap<String, String> {
     } else if !base.image.config().labels.contains_key(version) {
         labels.insert(version.into(), recipe.image.name.clone());
     }
-    let texts = [("title", recipe.image.title.as_ref()), ("description", recipe.image.description.as_ref())];
-    for (key, text) in texts {
-        labels.extend(text.map(|text| (format!("org.opencontainers.image.{key}"), text.clone())));
-    }
+    let title = recipe.image.title.as_ref().unwrap_or(&recipe.image.name);
+    labels.insert("org.opencontainers.image.title".into(), title.clone());
+    let description = recipe.image.description.clone();
+    labels.extend(description.map(|text| ("org.opencontainers.image.description".to_owned(), text)));
     labels.extend(recipe.image.labels.clone());
     labels
 }
@@ -109,6 +111,8 @@ struct Built {
     layers: Vec<BuiltLayer>,
     notes: Vec<String>,
     lint: BTreeMap<String, usize>,
+    #[serde(skip)]
+    of_machine: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -121,13 +125,14 @@ struct BuiltLayer {
 }
 
 pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
-    let blobs = BlobCache(cache.map(Path::to_owned));
+    // Inputs are listed from here on; what changes later than that is noticed by its times.
+    let scanned = env::now();
+    let blobs = BlobCache::new(cache);
     let cache = wire::cache(cache)?;
     let job = wire::load(&args.recipe)?;
     let jobs = args.jobs.unwrap_or_else(env::processors);
     let settings = StageSettings { sandbox: args.sandbox, workspace: env::temp_dir(), jobs };
     let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, args.destination.as_deref())?;
-    let scanned = env::now();
     let resolved = resolve(&prepared.groups).context(Class::Usage, "resolving the recipe")?;
     let key = wire::build_key(&[
         concat!("assemble ", env!("CARGO_PKG_VERSION")),
@@ -146,6 +151,7 @@ pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Fail
     }
     let built = assemble(&job, &prepared, cache.as_ref(), jobs, ui)?;
     if let Some(cache) = &cache
+        && !built.of_machine
         && scanned - resolved.youngest > CLOCK_GRAIN
         && let Ok(text) = serde_json::to_vec(&built)
         && let Err(error) = cache.put(CacheKind::Image, &key, &text)
@@ -170,6 +176,10 @@ fn assemble(
 ) -> Result<Built, Failure> {
     let base = layers(&prepared.base, cache, jobs, Gate::Refuse, ui)?;
     let tree = base.tree().context(Class::Data, "merging the base's layers")?;
+    check_kernel(job, &tree)?;
+    if job.recipe().publish != Publish::default() {
+        ui.say("[publish] is left undone: this version writes images and does not push them");
+    }
     let root = job.root.try_clone().context(Class::Io, "opening the recipe's directory again")?;
     let host = HostContents::new(root);
     let architecture = &prepared.base.image.config().platform.architecture;
@@ -178,9 +188,6 @@ fn assemble(
     let drafted = draft(&prepared.groups, &tree, &[&kept, &host], prepared.epoch, architecture);
     bar.finish_and_clear();
     let drafted = drafted.context(Class::Data, format!("assembling {}", job.recipe().image.name))?;
-    for note in &drafted.notes {
-        ui.say(note);
-    }
     let mut sources: Vec<&dyn Contents> = vec![&kept, &host];
     sources.extend(drafted.contents.iter().map(|contents| &**contents as &dyn Contents));
     let sources = Sources::new(sources);
@@ -221,11 +228,18 @@ fn assemble(
             })
             .collect(),
         notes: drafted.notes,
+        of_machine: drafted.of_machine,
         lint: BTreeMap::from([
             ("fatal".into(), report.count(Severity::Fatal)),
             ("warning".into(), report.count(Severity::Warning)),
         ]),
     })
+}
+
+/// The kernel that the recipe pins must be the base's.
+pub(crate) fn check_kernel(job: &Job, tree: &FileTree) -> Result<(), Failure> {
+    let KernelPin::Exact(pin) = &job.recipe().kernel.pin else { return Ok(()) };
+    kernel(tree, Some(pin)).map(drop).context(Class::Usage, "checking the kernel")
 }
 
 /// Sets labels, annotations and the date.
@@ -291,6 +305,9 @@ fn print(built: &Built, cached: bool, ui: Ui) -> Result<(), Failure> {
         let mut value = serde_json::to_value(built).context(Class::Usage, "writing the result")?;
         value["cached"] = cached.into();
         return ui.document("build", value);
+    }
+    for note in &built.notes {
+        ui.say(note);
     }
     for layer in &built.layers {
         ui.say(&format!("layer {:20} {:>10} {}", layer.name, bytes(layer.size), layer.digest));

@@ -20,13 +20,14 @@ use crate::ui::Ui;
 use crate::wire::{self, BlobCache, Job, OpenedImage, StageSettings};
 
 pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
-    let blobs = BlobCache(cache.map(Path::to_owned));
+    let blobs = BlobCache::new(cache);
     let cache = wire::cache(cache)?;
     let job = wire::load(&args.recipe)?;
     let settings = StageSettings { sandbox: Sandbox::Auto, workspace: env::temp_dir(), jobs: env::processors() };
     let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, None)?;
     let layers = layers(&prepared.base, cache.as_ref(), settings.jobs, Gate::Refuse, ui)?;
     let tree = layers.tree().context(Class::Data, "merging the base's layers")?;
+    super::build::check_kernel(&job, &tree)?;
     let plan = plan(&job, &prepared, Some(&tree))?;
     if ui.json {
         let plan = serde_json::to_value(&plan).context(Class::Usage, "writing the plan")?;

@@ -5,11 +5,14 @@ use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use oci_assemble::elf::is_module_name;
 use oci_assemble::image::Digest;
 use oci_assemble::plan::step::{Pinned, Produced, Stage, StageError, View};
+use oci_assemble::tree::{FileTree, Inode, TreePath};
 
 use super::{KernelChoice, kernel};
 use crate::depmod::{DepmodError, DepmodOptions, DepmodProgram, DepmodReport, Indexed, index_modules};
+use crate::kernel::MODULES;
 use crate::sandbox::SandboxPolicy;
 
 /// Runs depmod over the tree that stands so far.
@@ -64,9 +67,20 @@ impl Stage for DepmodStage {
     }
 
     fn produce(&self, view: View<'_>) -> Result<Produced, StageError> {
+        if modules(view.base) == modules(view.tree) {
+            return Ok(Produced::default()); // the base's indexes stand
+        }
         let Indexed { delta, report } = self.index(view).map_err(|error| self.failed(error))?;
-        Ok(Produced { delta, contents: None, notes: notes(&report) })
+        let of_machine = matches!(report.program, DepmodProgram::Host(_));
+        Ok(Produced { delta, contents: None, notes: notes(&report), of_machine })
     }
+}
+
+/// The modules of all kernels of a tree.
+fn modules(tree: &FileTree) -> Vec<(&TreePath, &Inode)> {
+    let folder = TreePath::new(MODULES).ok();
+    let below = folder.iter().flat_map(|folder| tree.below(folder));
+    below.filter(|(path, _)| is_module_name(path.name())).collect()
 }
 
 fn notes(report: &DepmodReport) -> Vec<String> {

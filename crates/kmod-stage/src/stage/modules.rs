@@ -133,6 +133,6 @@ impl Stage for ModulesStage {
         };
         let delta = produce().map_err(|error| self.failed(error))?;
         let root = self.root.try_clone().map_err(|error| self.failed(error))?;
-        Ok(Produced { delta, contents: Some(Box::new(HostContents::new(root))), notes: Vec::new() })
+        Ok(Produced { delta, contents: Some(Box::new(HostContents::new(root))), ..Produced::default() })
     }
 }

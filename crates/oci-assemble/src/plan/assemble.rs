@@ -65,6 +65,8 @@ pub struct Drafted {
     pub contents: Vec<Box<dyn Contents + Send>>,
     /// What stages had to say, a line each.
     pub notes: Vec<String>,
+    /// Whether something of this machine decided: see [`Produced::of_machine`](super::step::Produced::of_machine).
+    pub of_machine: bool,
 }
 
 impl std::fmt::Debug for Drafted {
@@ -87,6 +89,7 @@ pub fn draft(
         added: BTreeSet::new(),
         contents: Vec::new(),
         notes: Vec::new(),
+        of_machine: false,
     };
     for group in groups {
         let layer = || group.name.clone();
@@ -109,6 +112,7 @@ pub fn draft(
             let produced = stage.produce(view).map_err(|source| AssembleError::Stage { layer: layer(), source })?;
             delta = delta.then(&produced.delta);
             all.contents.extend(produced.contents);
+            all.of_machine |= produced.of_machine;
             all.notes.extend(produced.notes.into_iter().map(|note| format!("{}: {note}", stage.name())));
         }
         if delta.is_empty() {

@@ -104,7 +104,7 @@ impl Stage for ConfigurationStage {
     fn produce(&self, view: View<'_>) -> Result<Produced, StageError> {
         let delta = self.delta(view).map_err(|error| self.failed(error))?;
         let root = self.root.try_clone().map_err(|error| self.failed(error))?;
-        Ok(Produced { delta, contents: Some(Box::new(HostContents::new(root))), notes: Vec::new() })
+        Ok(Produced { delta, contents: Some(Box::new(HostContents::new(root))), ..Produced::default() })
     }
 }
 

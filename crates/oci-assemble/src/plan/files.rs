@@ -1,15 +1,31 @@
 //! Stages of kind `files`: a directory or a tar file of this machine, as it is.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use cap_std::fs::Dir;
 
 use super::step::{Pinned, Produced, Stage, StageError, View};
+use crate::elf::is_module_name;
 use crate::image::Hasher;
 use crate::store::dir::{DirError, HostContents, file, scan, scan_tar};
-use crate::tree::{Content, HostFile, Inode, Kind, TreeDelta, TreePath};
+use crate::tree::{Content, FileTree, HostFile, Inode, Kind, Resolved, TreeDelta, TreePath};
+
+/// Where kernels have their modules.
+const MODULES: &[u8] = b"usr/lib/modules/";
+
+/// Which of its files a stage brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// All.
+    Whole,
+    /// Kernel modules, which share a layer with their indexes.
+    Modules,
+    /// All but those.
+    Rest,
+}
 
 /// A directory or tar file below the recipe's root.
 #[derive(Debug)]
@@ -18,47 +34,88 @@ pub struct FilesStage {
     root: Dir,
     source: PathBuf,
     into: TreePath,
-    /// A directory's entries, dated 0: listed once, used by all steps.
-    listed: OnceLock<TreeDelta>,
+    part: Part,
+    /// The entries, dated 0: listed once, used by all steps and parts.
+    entries: Arc<OnceLock<TreeDelta>>,
 }
 
 impl FilesStage {
     /// The stage `name`, which puts `source` (relative to `root`) at `into`.
     pub fn new(name: &str, root: Dir, source: PathBuf, into: TreePath) -> Self {
-        Self { name: name.to_owned(), root, source, into, listed: OnceLock::new() }
+        Self { name: name.to_owned(), root, source, into, part: Part::Whole, entries: Arc::default() }
+    }
+
+    /// Whether there may be kernel modules among the files; known of a directory, not of a tar file that was not read.
+    /// An error of the listing is for [`Stage::resolve`] to report.
+    pub fn may_bring_modules(&self) -> bool {
+        match self.listing() {
+            Ok(Some(listed)) => listed.entries().keys().any(|path| is_module_name(path.name())),
+            Ok(None) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// The same files as two stages: kernel modules below the base's `/usr/lib/modules`, and the rest.
+    pub fn split(self) -> io::Result<[Self; 2]> {
+        let (name, source, into) = (self.name.clone(), self.source.clone(), self.into.clone());
+        let (root, entries) = (self.root.try_clone()?, Arc::clone(&self.entries));
+        let modules = Self { name, root, source, into, part: Part::Modules, entries };
+        Ok([modules, Self { part: Part::Rest, ..self }])
     }
 
     fn is_directory(&self) -> Result<bool, DirError> {
         let metadata = self.root.metadata(&self.source);
-        let metadata = metadata.map_err(|source| DirError::read(&self.source, source))?;
+        let metadata = metadata.map_err(|source| DirError::Read { path: self.source.clone(), source })?;
         Ok(metadata.is_dir())
     }
 
     /// The entries of a directory, dated 0; `None` for a tar file, which is read only when it is needed.
-    pub fn listing(&self) -> Result<Option<&TreeDelta>, DirError> {
-        if self.listed.get().is_none() {
+    fn listing(&self) -> Result<Option<&TreeDelta>, DirError> {
+        if self.entries.get().is_none() {
             if !self.is_directory()? {
                 return Ok(None);
             }
             let listed = scan(&self.root, &self.source, &self.into, 0)?;
-            return Ok(Some(self.listed.get_or_init(|| listed)));
+            return Ok(Some(self.entries.get_or_init(|| listed)));
         }
-        Ok(self.listed.get())
+        Ok(self.entries.get())
     }
 
-    /// The entries, dated `epoch`. Costs a read of a tar file.
-    pub fn delta(&self, epoch: i64) -> Result<TreeDelta, DirError> {
-        let Some(listed) = self.listing()? else {
-            return scan_tar(&self.root, &self.source, &self.into, epoch);
+    /// The entries of this part, dated `epoch`, for an image with this base.
+    fn delta(&self, base: &FileTree, epoch: i64) -> Result<TreeDelta, DirError> {
+        let entries = match self.listing()? {
+            Some(listed) => listed,
+            None => {
+                let read = scan_tar(&self.root, &self.source, &self.into, 0)?;
+                self.entries.get_or_init(|| read)
+            }
+        };
+        let wanted = |path: &TreePath| match self.part {
+            Part::Whole => true,
+            Part::Modules => is_module(base, path),
+            Part::Rest => !is_module(base, path),
         };
         let mut delta = TreeDelta::new();
-        for (path, inode) in listed.entries() {
+        for (path, inode) in entries.entries().iter().filter(|(path, _)| wanted(path)) {
             let mut inode = inode.clone();
             inode.meta.mtime = epoch;
             delta.insert(path.clone(), inode);
         }
+        if self.part != Part::Modules {
+            entries.whiteouts().iter().for_each(|path| delta.whiteout(path.clone()));
+            entries.opaques().iter().for_each(|path| delta.opaque(path.clone()));
+        }
         Ok(delta)
     }
+}
+
+/// Whether a kernel of an image with this base finds a module at `path`.
+fn is_module(base: &FileTree, path: &TreePath) -> bool {
+    is_module_name(path.name())
+        && match base.resolve_parent(path.as_bytes()) {
+            Resolved::Found(place) | Resolved::Missing(place) => place.as_bytes().starts_with(MODULES),
+            Resolved::Blocked(_) => false,
+        }
 }
 
 impl Stage for FilesStage {
@@ -83,10 +140,10 @@ impl Stage for FilesStage {
 
     fn produce(&self, view: View<'_>) -> Result<Produced, StageError> {
         let failed = |error: DirError| self.failed(error);
-        let delta = self.delta(view.epoch.seconds()).map_err(failed)?;
+        let delta = self.delta(view.base, view.epoch.seconds()).map_err(failed)?;
         let root = self.root.try_clone();
         let root = root.map_err(|source| failed(DirError::Read { path: self.source.clone(), source }))?;
-        Ok(Produced { delta, contents: Some(Box::new(HostContents::new(root))), notes: Vec::new() })
+        Ok(Produced { delta, contents: Some(Box::new(HostContents::new(root))), ..Produced::default() })
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Produced {
     pub contents: Option<Box<dyn Contents + Send>>,
     /// What the user should know, a line each.
     pub notes: Vec<String>,
+    /// Whether something of this machine decided, which no key names: the result must not be taken for that of another.
+    pub of_machine: bool,
 }
 
 impl std::fmt::Debug for Produced {

@@ -24,6 +24,9 @@ impl Recipe {
         sealed(self.base.verify.is_some(), "base.verify", "verification of signatures")?;
         sealed(self.base.mirror.is_some(), "base.mirror", "comparison of a mirror with its original")?;
         sealed(self.kernel.pin == KernelPin::Devel, "kernel.pin = \"devel\"", "resolution of kernel packages")?;
+        let repositories = !self.kernel.repositories.is_empty();
+        sealed(repositories, "kernel.repositories", "resolution of kernel packages")?;
+        sealed(!self.vex.statements.is_empty(), "vex", "attestation of statements on vulnerabilities")?;
         let packages = &self.packages;
         sealed(*packages != spec::Packages::default(), "packages", "installation of packages in a builder container")?;
         sealed(self.modules.sign.is_some(), "modules.sign", "signing of modules")?;
@@ -46,6 +49,8 @@ mod tests {
             ("verify = { key = \"k.pub\" }\n", "base.verify"),
             ("mirror = \"oci:y\"\n", "base.mirror"),
             ("[kernel]\npin = \"devel\"\n", "kernel.pin = \"devel\""),
+            ("[kernel]\nrepositories = [\"a.repo\"]\n", "kernel.repositories"),
+            ("[vex]\nstatements = [\"v.json\"]\n", "vex"),
             ("[packages]\ninstall = [\"tree\"]\n", "packages"),
             ("[modules]\nsign = { key = \"k\", certificate = \"c\" }\n", "modules.sign"),
             ("[layers]\nmode = \"full\"\n", "layers.mode = \"full\""),

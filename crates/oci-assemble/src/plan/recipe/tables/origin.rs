@@ -29,7 +29,7 @@ pub(super) const TABLES: &[Table] = &[
             required("name", Form::Text(Rule::ImageName), "Short name; names generated files as well."),
             optional("title", LINE, "the name", "One line for people (`org.opencontainers.image.title`)."),
             optional("description", LINE, "none", "A sentence (`org.opencontainers.image.description`)."),
-            optional("version", LINE, "the base's", "Version (`org.opencontainers.image.version`)."),
+            optional("version", LINE, "the base's, else the name", "Version (`org.opencontainers.image.version`)."),
             optional("labels", Form::Map(Rule::LabelKey, Rule::Line), "none", "Labels of the configuration."),
             optional("annotations", Form::Map(Rule::LabelKey, Rule::Line), "none", "Annotations of the manifest."),
             optional(
