@@ -12,6 +12,8 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 RECIPE = recipes/debian-probe.toml
 IMAGE = out/debian-probe:latest
 STEP = tests/step.sh
+# Programs of the super user live outside an ordinary user's PATH.
+export PATH := $(PATH):/usr/sbin:/sbin
 
 .PHONY: help demo test check advisories bench clean setup base lints
 

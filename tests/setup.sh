@@ -25,7 +25,12 @@ test|jq|jq|jq|reads manifests
 test|zstd|zstd|zstd|reads zstd layers
 test|xz|xz-utils|xz|module fixtures
 test|pigz|pigz|pigz|gzip layers as other tools write them
-test|rpm|rpm|rpm-build|rpm database fixtures
+test|rpmbuild|rpm|rpm-build|rpm database fixtures
+test|systemctl|systemd|systemd|what enabling a unit does
+test|mkfs.ext4|e2fsprogs|e2fsprogs|power cuts
+test|groff|groff-base|groff-base|the manual page
+test|script|bsdutils|util-linux-script|output on a terminal
+test|setpriv|util-linux|util-linux|builds by another user
 test|podman|podman|podman|builder containers, client test
 test|runc|runc|runc|runtime that works below old cgroups
 test|skopeo|skopeo|skopeo|client test, pulls and pushes
