@@ -1,5 +1,5 @@
 //! The program as users run it: recipes and layouts in, layouts, words and exit codes out.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::print_stderr, clippy::unwrap_used, missing_docs)]
 
 mod base;
 mod files;
