@@ -12,7 +12,7 @@ use oci_assemble::testing::elf::module_for;
 
 use crate::base::KERNEL;
 use crate::files::bytes;
-use crate::scene::{PROGRAM, Run, Scene};
+use crate::scene::{Run, Scene};
 
 /// Something of everything that a recipe can bring.
 const TABLES: &str = r#"
@@ -230,9 +230,7 @@ fn an_unprivileged_user_gets_the_same() {
     let scene = scene();
     let expected = built(&scene, &mut plain(&scene, "out"), "out");
     // Where the tests run from may be out of this user's reach.
-    let program = scene.path("program");
-    fs::copy(PROGRAM, &program).unwrap();
-    fs::set_permissions(scene.root(), PermissionsExt::from_mode(0o755)).unwrap();
+    let program = scene.program_for_all();
     let home = scene.path("home");
     fs::create_dir(&home).unwrap();
     std::os::unix::fs::chown(&home, Some(65534), Some(65534)).unwrap();

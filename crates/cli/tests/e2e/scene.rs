@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -95,6 +96,17 @@ impl Scene {
     /// Builds `recipe` into the layout `output`, which must work; the digest it prints.
     pub(crate) fn build(&self, recipe: &str, output: &str) -> Digest {
         self.run(&["--recipe", recipe, "--output", &format!("oci:{output}:latest")]).digest()
+    }
+
+    /// A copy of the program where every user can run it, and read what is in this directory.
+    pub(crate) fn program_for_all(&self) -> PathBuf {
+        fs::set_permissions(self.root(), PermissionsExt::from_mode(0o755)).unwrap();
+        let program = self.path("program");
+        // Not by this process: what it has open for writing, a process that another test starts has too, for a moment in
+        // which nobody can run the copy.
+        let copied = Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap();
+        assert!(copied.success());
+        program
     }
 
     /// The image `latest` of a layout.

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::files::{bytes, leftovers};
-use crate::scene::{PROGRAM, Run, Scene};
+use crate::scene::{Run, Scene};
 
 const MOTD: &str = "[[file]]\npath = \"/etc/motd\"\ncontent = \"hello\\n\"\n";
 
@@ -18,9 +18,7 @@ fn nobody() -> &'static [&'static str] {
 
 /// Runs the program in `scene` as an unprivileged user, for whom everything can be read.
 fn as_nobody(scene: &Scene, arguments: &[&str]) -> Run {
-    fs::set_permissions(scene.root(), PermissionsExt::from_mode(0o755)).unwrap();
-    let program = scene.path("program");
-    fs::copy(PROGRAM, &program).unwrap();
+    let program = scene.program_for_all();
     let words: Vec<&str> = nobody().iter().copied().chain([program.to_str().unwrap()]).collect();
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).args(arguments).current_dir(scene.root()).env_clear().env("PATH", "/usr/bin");
