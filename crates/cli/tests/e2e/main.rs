@@ -1,6 +1,7 @@
 //! The program as users run it: recipes and layouts in, layouts, words and exit codes out.
 #![allow(clippy::print_stderr, clippy::unwrap_used, missing_docs)]
 
+mod archives;
 mod base;
 mod files;
 mod killed;
