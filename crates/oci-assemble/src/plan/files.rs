@@ -83,12 +83,11 @@ impl FilesStage {
 
     /// The entries of this part, dated `epoch`, for an image with this base.
     fn delta(&self, base: &FileTree, epoch: i64) -> Result<TreeDelta, DirError> {
-        let entries = match self.listing()? {
-            Some(listed) => listed,
-            None => {
-                let read = scan_tar(&self.root, &self.source, &self.into, 0)?;
-                self.entries.get_or_init(|| read)
-            }
+        let entries = if let Some(listed) = self.listing()? {
+            listed
+        } else {
+            let read = scan_tar(&self.root, &self.source, &self.into, 0)?;
+            self.entries.get_or_init(|| read)
         };
         let wanted = |path: &TreePath| match self.part {
             Part::Whole => true,
