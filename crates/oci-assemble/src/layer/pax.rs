@@ -1,6 +1,6 @@
 //! PAX extended headers (POSIX.1-2001, "pax Extended Header").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::gate::Rule;
 
@@ -16,15 +16,19 @@ pub(super) struct Pax {
     pub(super) xattrs: BTreeMap<Box<[u8]>, Box<[u8]>>,
 }
 
+/// How many records one header may have: an inode's attributes are a handful, and 64 KiB of names on most file systems.
+const RECORDS: usize = 10_000;
+
 /// Splits records `LENGTH KEY=VALUE\n`.
 fn records(mut bytes: &[u8], broken: &mut Vec<Rule>) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut all: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut known = BTreeSet::new();
     while !bytes.is_empty() {
-        let Some((key, value, rest)) = record(bytes) else {
+        let Some((key, value, rest)) = record(bytes).filter(|_| all.len() < RECORDS) else {
             broken.push(Rule::PaxRecord);
             return all;
         };
-        if all.iter().any(|(known, _)| *known == key) {
+        if !known.insert(key) {
             broken.push(Rule::PaxTwice);
         }
         all.push((key.to_vec(), value.to_vec()));
@@ -152,5 +156,17 @@ mod tests {
         let mut broken = Vec::new();
         check_global(b"13 comment=x\n10 path=a\n", &mut broken);
         assert_eq!(broken, [Rule::PaxGlobal]);
+    }
+
+    #[test]
+    fn reads_many_records_in_linear_time_and_no_more_than_the_cap() {
+        let of = |count: usize| -> Vec<u8> {
+            (0..count).flat_map(|number| format!("27 SCHILY.xattr.u{number:08}=\n").into_bytes()).collect()
+        };
+        let mut broken = Vec::new();
+        assert_eq!(parse(&of(RECORDS), &mut broken).xattrs.len(), RECORDS);
+        assert_eq!(broken, []);
+        assert_eq!(parse(&of(RECORDS + 1), &mut broken).xattrs.len(), RECORDS);
+        assert_eq!(broken, [Rule::PaxRecord]);
     }
 }
