@@ -93,6 +93,13 @@ impl Inodes {
         let Some(file) = self.map.get(&owner).cloned() else {
             return;
         };
+        if owner < path {
+            // The owner stays: only this name is written, so that many names take no quadratic time.
+            let link = Inode { meta: file.meta, kind: Kind::Hardlink(owner.clone()) };
+            self.map.insert(path.clone(), link);
+            self.links.entry(owner).or_default().insert(path);
+            return;
+        }
         let mut names = self.links.remove(&owner).unwrap_or_default();
         names.insert(path);
         names.insert(owner);
@@ -123,7 +130,8 @@ impl Inodes {
     /// Removes everything strictly below `path`.
     pub(super) fn remove_below(&mut self, path: &TreePath) {
         let doomed: Vec<TreePath> = self.below(path).map(|(name, _)| name.clone()).collect();
-        for name in &doomed {
+        // From the last: a group's owner goes after its links, and does not pass the file on from name to name.
+        for name in doomed.iter().rev() {
             self.remove_one(name);
         }
     }
@@ -170,4 +178,27 @@ pub(super) fn bounds(path: &TreePath) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
         Some(bytes)
     };
     (with(b'/'), with(b'0'))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::tree::{Content, Meta};
+
+    #[test]
+    fn many_names_of_one_file_come_and_go_in_no_quadratic_time() {
+        let name = |number: usize| TreePath::new(format!("d/{number:06}")).unwrap();
+        let link = |to: TreePath| Inode { meta: Meta::default(), kind: Kind::Hardlink(to) };
+        let mut inodes = Inodes::default();
+        inodes.insert(TreePath::new("d").unwrap(), Inode::directory(Meta::default()));
+        inodes.insert(name(0), Inode::file(Meta::root_owned(0o600, 1), Content::of("x")));
+        for number in 1..100_000 {
+            inodes.insert(name(number), link(name(number - 1)));
+        }
+        assert_eq!(inodes.group(&name(7)), (0..100_000).map(name).collect::<Vec<_>>());
+        assert_eq!(inodes.get(&name(7)).unwrap().meta, Meta::root_owned(0o600, 1));
+        inodes.remove(&TreePath::new("d").unwrap());
+        assert_eq!(inodes, Inodes::default());
+    }
 }
