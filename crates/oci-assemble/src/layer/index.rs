@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
 use self::members::{Member, Members};
+use self::names::Names;
 use super::gate::{Gate, Rule, Violation, Violations, at};
 use crate::image::Digest;
 use crate::tree::{Content, Inode, Kind, Meta, TreeDelta, TreePath};
 
 mod members;
+mod names;
 mod text;
 
 /// How much a layer may hold. The defaults are those of containers/image and tar-core where they have one.
@@ -87,7 +89,8 @@ pub fn index(stream: impl Read, options: IndexOptions) -> Result<LayerIndex, Ind
         indexer.add(member, offset)?;
     }
     indexer.members.read_rest()?;
-    let Indexer { members, delta, offsets, .. } = indexer;
+    let Indexer { members, mut delta, names, offsets, .. } = indexer;
+    names.finish(&mut delta);
     let Members { hasher, offset: size, violations, .. } = members;
     let diff_id = hasher.finish();
     Ok(LayerIndex { diff_id, size, delta, offsets, violations })
@@ -97,7 +100,9 @@ struct Indexer<R> {
     members: Members<R>,
     limit: u64,
     entries: u64,
+    /// The whiteouts and opaque marks.
     delta: TreeDelta,
+    names: Names,
     /// Paths of entries as they are written, with whether they were hardlinks.
     seen: BTreeMap<TreePath, bool>,
     directories: BTreeSet<TreePath>,
@@ -113,6 +118,7 @@ impl<R: Read> Indexer<R> {
             limit: options.limits.entries,
             entries: 0,
             delta: TreeDelta::new(),
+            names: Names::default(),
             seen: BTreeMap::new(),
             directories: BTreeSet::new(),
             populated: BTreeSet::new(),
@@ -202,34 +208,26 @@ impl<R: Read> Indexer<R> {
             }
         }
         if !is_link {
-            self.delta.insert(path, inode);
+            self.names.insert(path, inode);
             return Ok(());
         }
         let Ok(target) = TreePath::new(link) else {
             return self.members.broken(Rule::LinkTarget, offset, path.as_bytes());
         };
-        match self.delta.entries().get(&target).map(|found| &found.kind) {
-            _ if target.is_root() || target == path => self.members.broken(Rule::LinkTarget, offset, path.as_bytes()),
-            Some(Kind::Directory) => self.members.broken(Rule::LinkTarget, offset, path.as_bytes()),
-            Some(Kind::File(_) | Kind::Hardlink(_)) => {
-                if self.seen.get(&target) == Some(&true) {
-                    self.members.broken(Rule::LinkChain, offset, path.as_bytes())?;
-                }
-                self.delta.insert(path, Inode { kind: Kind::Hardlink(target), ..inode });
-                Ok(())
-            }
-            Some(_) => {
-                // One more name of a symlink or device: the same inode again.
-                let twin = self.delta.entries().get(&target).cloned();
-                self.delta.insert(path, twin.unwrap_or(inode));
-                Ok(())
-            }
-            None => {
-                self.members.broken(Rule::LinkLeaves, offset, path.as_bytes())?;
-                self.delta.insert(path, Inode { kind: Kind::Hardlink(target), ..inode });
-                Ok(())
-            }
+        if target.is_root() || target == path || self.names.other(&target).is_some_and(Inode::is_directory) {
+            return self.members.broken(Rule::LinkTarget, offset, path.as_bytes());
         }
+        if let Some(twin) = self.names.other(&target).cloned() {
+            self.names.insert(path, twin); // one more name of a symlink or device: the same inode again
+            return Ok(());
+        }
+        if !self.names.is_file(&target) {
+            self.members.broken(Rule::LinkLeaves, offset, path.as_bytes())?;
+        } else if self.seen.get(&target) == Some(&true) {
+            self.members.broken(Rule::LinkChain, offset, path.as_bytes())?;
+        }
+        self.names.link(path, &target, inode.meta);
+        Ok(())
     }
 
     /// A whiteout or opaque mark (image-spec layer.md, "Whiteouts").

@@ -219,6 +219,24 @@ fn a_million_opaque_marks_take_linear_time() {
 }
 
 #[test]
+fn many_hardlinks_take_no_quadratic_time_in_any_order() {
+    const LINKS: u32 = 20_000;
+    let ascending: Vec<u32> = (1..=LINKS).collect();
+    let descending: Vec<u32> = ascending.iter().rev().copied().collect();
+    let mut both = Vec::new();
+    for order in [ascending, descending] {
+        let mut archive = Archive::new().file("x", b"1");
+        for number in order {
+            archive = archive.link(&format!("l{number:05}"), "x").file(&format!("z{number:05}"), b"");
+        }
+        both.push(read(&archive.end(), Gate::Refuse).unwrap().delta);
+    }
+    let target = TreeDelta::entries(&both[0]).get(b"x".as_slice()).map(|inode| inode.kind.clone());
+    assert_eq!(target, Some(Kind::Hardlink(crate::tree::TreePath::new("l00001").unwrap())));
+    assert_eq!(both[0], both[1]);
+}
+
+#[test]
 fn stops_at_the_limits() {
     let bytes = Archive::new().file("a", &[0; 2000]).file("b", b"").end();
     let with = |limits| index(&bytes[..], IndexOptions { limits, gate: Gate::Refuse }).unwrap_err().to_string();
