@@ -51,6 +51,14 @@ pub enum DraftError {
         /// The path.
         path: TreePath,
     },
+    /// A name that clients take for a whiteout (image-spec layer.md, "Whiteouts").
+    #[error("layer {layer:?}: {path} has a name that starts with .wh., which clients take for a removal")]
+    WhiteoutName {
+        /// Name of the layer.
+        layer: String,
+        /// The path.
+        path: TreePath,
+    },
     /// A device, pipe or socket.
     #[error("layer {layer:?}: {path} is a {kind}; layers carry only files, directories and links")]
     Kind {
@@ -212,6 +220,9 @@ fn check_place(layer: &str, path: &TreePath) -> Result<(), DraftError> {
         if path.as_bytes().strip_prefix(place.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'/')) {
             return Err(DraftError::SystemPlace { layer: layer.to_owned(), path: path.clone(), place });
         }
+    }
+    if path.components().any(|name| name.starts_with(b".wh.")) {
+        return Err(DraftError::WhiteoutName { layer: layer.to_owned(), path: path.clone() });
     }
     Ok(())
 }

@@ -70,6 +70,14 @@ fn says_which_rule_a_delta_breaks() {
             format!("/usr/x {FILE} trusted.overlay.opaque=y\n"),
             "/usr/x carries the attribute trusted.overlay.opaque; only security.capability and user.* may be shipped",
         ),
+        (
+            format!("/etc/.wh.motd {FILE}\n"),
+            "/etc/.wh.motd has a name that starts with .wh., which clients take for a removal",
+        ),
+        (
+            format!("/usr/.wh.d dir 0755 0:0 0\n/usr/.wh.d/x {FILE}\n"),
+            "/usr/.wh.d has a name that starts with .wh., which clients take for a removal",
+        ),
         ("/usr/none whiteout\n".into(), "layer \"x\" removes /usr/none, which the base does not have"),
         (format!("/usr/x {}\n", FILE.replace("0:0 5", "4294967296:0 5")), "/usr/x has an owner or a time out of range"),
         (format!("/usr/x {}\n", FILE.replace("0:0 5", "0:0 -1")), "/usr/x has an owner or a time out of range"),
