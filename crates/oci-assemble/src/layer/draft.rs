@@ -5,7 +5,7 @@
 //! first (`lib/x` would replace the `/lib` link and destroy usrmerge), only regular files, directories, symlinks and
 //! hardlinks inside the layer, nothing in the places that the running system owns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::tree::{FileTree, Inode, Kind, Meta, Resolved, TreeDelta, TreePath};
 
@@ -111,7 +111,7 @@ pub enum DraftError {
     },
     /// An extended attribute that images must not carry.
     #[error(
-        "layer {layer:?}: {path} carries the attribute {attribute}; only security.capability and user.* may be shipped"
+        "layer {layer:?}: {path} carries the attribute {attribute}; only security.capability and user.* (not user.overlay.*) may be shipped"
     )]
     Attribute {
         /// Name of the layer.
@@ -145,23 +145,14 @@ impl LayerDraft {
     pub fn new(name: &str, delta: &TreeDelta, base: &FileTree, epoch: i64) -> Result<Self, DraftError> {
         let layer = || name.to_owned();
         let mut whole = TreeDelta::new();
-        for path in delta.whiteouts() {
-            let place = place(name, path, base, &whole)?;
-            if base.get(&place).is_none() {
-                return Err(DraftError::NothingToRemove { layer: layer(), path: path.clone() });
-            }
-            check_place(name, &place)?;
-            add_parents(&mut whole, &place, base, epoch);
-            whole.whiteout(place);
+        let marks = Marks::of(name, delta, base)?;
+        for path in marks.whiteouts.iter().chain(&marks.opaques) {
+            add_parents(&mut whole, path, base, epoch);
         }
-        for path in delta.opaques() {
-            let place = place(name, path, base, &whole)?;
-            check_place(name, &place)?;
-            add_parents(&mut whole, &place, base, epoch);
-            if let Some(inode) = base.get(&place) {
-                whole.insert(place.clone(), shippable(inode));
+        for path in &marks.opaques {
+            if let Some(inode) = base.get(path) {
+                whole.insert(path.clone(), repeated(inode));
             }
-            whole.opaque(place);
         }
         let mut moved = BTreeMap::new();
         let (links, others): (Vec<_>, Vec<_>) =
@@ -170,6 +161,7 @@ impl LayerDraft {
             let place = add_entry(name, &mut whole, path, inode, base, epoch, &moved)?;
             moved.insert(path.clone(), place);
         }
+        marks.set(&mut whole);
         if whole.is_empty() {
             return Err(DraftError::Empty { layer: layer() });
         }
@@ -204,6 +196,58 @@ impl LayerDraft {
     }
 }
 
+/// The whiteouts and opaque marks of a draft, behind the symlinks of the base; none is below another.
+struct Marks {
+    whiteouts: BTreeSet<TreePath>,
+    opaques: BTreeSet<TreePath>,
+}
+
+impl Marks {
+    fn of(layer: &str, delta: &TreeDelta, base: &FileTree) -> Result<Self, DraftError> {
+        let none = TreeDelta::new();
+        let mut whiteouts = BTreeSet::new();
+        for path in delta.whiteouts() {
+            let place = place(layer, path, base, &none)?;
+            if base.get(&place).is_none() {
+                return Err(DraftError::NothingToRemove { layer: layer.to_owned(), path: path.clone() });
+            }
+            check_place(layer, &place)?;
+            whiteouts.insert(place);
+        }
+        let mut opaques = BTreeSet::new();
+        for path in delta.opaques() {
+            let place = place(layer, path, base, &none)?;
+            check_place(layer, &place)?;
+            // There is nothing to hide in anything else.
+            if !whiteouts.contains(&place) && (place.is_root() || base.get(&place).is_some_and(Inode::is_directory)) {
+                opaques.insert(place);
+            }
+        }
+        // What is below a mark is gone with it, and naming it would bring its parents back.
+        let hidden = |path: &TreePath| {
+            (opaques.contains(&TreePath::root()) && !path.is_root())
+                || path.ancestors().any(|above| whiteouts.contains(&above) || opaques.contains(&above))
+        };
+        let shown = |marks: &BTreeSet<TreePath>| marks.iter().filter(|path| !hidden(path)).cloned().collect();
+        Ok(Self { whiteouts: shown(&whiteouts), opaques: shown(&opaques) })
+    }
+
+    /// Sets the marks beside the entries. Clients disagree about a path and its whiteout in one layer, so a directory
+    /// in the place of a whiteout is opaque instead, and anything else takes the place by itself.
+    fn set(self, whole: &mut TreeDelta) {
+        for path in self.opaques {
+            whole.opaque(path);
+        }
+        for path in self.whiteouts {
+            match whole.entries().get(&path).map(Inode::is_directory) {
+                Some(true) => whole.opaque(path),
+                Some(false) => {}
+                None => whole.whiteout(path),
+            }
+        }
+    }
+}
+
 /// Where `path` lands behind the symlinks of the base.
 fn place(layer: &str, path: &TreePath, base: &FileTree, whole: &TreeDelta) -> Result<TreePath, DraftError> {
     if path.parent().is_some_and(|parent| whole.entries().get(&parent).is_some_and(Inode::is_directory)) {
@@ -234,7 +278,7 @@ fn add_parents(whole: &mut TreeDelta, path: &TreePath, base: &FileTree, epoch: i
     for above in path.ancestors() {
         if !whole.entries().contains_key(&above) {
             let inode = match base.get(&above) {
-                Some(inode) if inode.is_directory() => shippable(inode),
+                Some(inode) if inode.is_directory() => repeated(inode),
                 _ => Inode::directory(Meta::root_owned(0o755, epoch)),
             };
             whole.insert(above, inode);
@@ -242,16 +286,30 @@ fn add_parents(whole: &mut TreeDelta, path: &TreePath, base: &FileTree, epoch: i
     }
 }
 
-/// A directory of the base as a layer repeats it: labels come from the merged tree's policy, never from a layer.
-fn shippable(inode: &Inode) -> Inode {
+/// A directory of the base as a layer repeats it. Labels come from the merged tree's policy, signatures and overlay marks
+/// are of the machine that wrote them; the rest, such as ACLs, would be lost on clients that take the last entry.
+fn repeated(inode: &Inode) -> Inode {
     let mut inode = inode.clone();
-    inode.meta.xattrs.retain(|name, _| is_shippable(name));
+    inode.meta.xattrs.retain(|name, _| {
+        let machine = matches!(&**name, b"security.selinux" | b"security.ima" | b"security.evm");
+        !machine && !is_overlay(name) && is_writable(name)
+    });
     inode
 }
 
+/// What new content may carry.
 fn is_shippable(attribute: &[u8]) -> bool {
-    // A PAX key ends at the first equals sign, so a name with one cannot be written.
-    attribute == b"security.capability" || (attribute.starts_with(b"user.") && !attribute.contains(&b'='))
+    let known = attribute == b"security.capability" || attribute.starts_with(b"user.");
+    known && !is_overlay(attribute) && is_writable(attribute)
+}
+
+fn is_overlay(attribute: &[u8]) -> bool {
+    attribute.starts_with(b"trusted.overlay.") || attribute.starts_with(b"user.overlay.")
+}
+
+/// A PAX key ends at the first equals sign, so a name with one cannot be written.
+fn is_writable(attribute: &[u8]) -> bool {
+    !attribute.contains(&b'=')
 }
 
 fn add_entry(
@@ -279,7 +337,7 @@ fn add_entry(
             return Err(DraftError::CrossesTypes { layer: name(), path: place, found, given });
         }
         if inode.is_directory() {
-            inode = shippable(found); // the base's own metadata stands
+            inode = repeated(found); // the base's own metadata stands
         }
     }
     if let Some(known) = whole.entries().get(&place)

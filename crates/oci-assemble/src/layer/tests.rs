@@ -52,6 +52,35 @@ fn shippable(tree: &FileTree) -> TreeDelta {
     delta
 }
 
+/// No path leads through a symlink then.
+fn without_symlinks(tree: &FileTree) -> FileTree {
+    let mut plain = tree.clone();
+    for (path, _) in tree.iter().filter(|(_, inode)| matches!(inode.kind, Kind::Symlink(_))) {
+        plain.remove(path);
+    }
+    plain
+}
+
+/// Without the entries that are a directory where the base has none, or the other way round, and what is below.
+fn without_crossings(delta: &TreeDelta, base: &FileTree) -> TreeDelta {
+    let mut plain = delta.clone();
+    for (path, inode) in delta.entries() {
+        if base.get(path).is_some_and(|found| found.is_directory() != inode.is_directory()) {
+            plain.forget(path);
+        }
+    }
+    plain
+}
+
+/// The base's directories keep their metadata in a draft, whatever the delta says.
+fn bare(tree: &FileTree) -> FileTree {
+    let mut bare = tree.clone();
+    for (path, _) in tree.iter().filter(|(_, inode)| inode.is_directory()) {
+        bare.insert(path.clone(), Inode::directory(crate::tree::Meta::default()));
+    }
+    bare
+}
+
 proptest! {
     #[test]
     fn a_sealed_layer_reads_back_as_its_draft(tree in arbitrary_tree()) {
@@ -72,6 +101,35 @@ proptest! {
             prop_assert!(index.violations.is_empty(), "{:?}", index.violations);
             prop_assert_eq!(LayerIndex::parse(&index.render()), Some(index));
         }
+    }
+
+    #[test]
+    fn any_marks_beside_any_entries_become_a_lawful_layer_that_does_the_same(
+        base in arbitrary_tree(),
+        tree in arbitrary_tree(),
+        marks in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..4),
+    ) {
+        let base = without_symlinks(&base);
+        let mut delta = without_crossings(&shippable(&tree), &base);
+        for (at, whiteout) in marks {
+            let Some((path, inode)) = (base.len() > 0).then(|| base.iter().nth(at.index(base.len()))).flatten() else { break };
+            if whiteout {
+                delta.whiteout(path.clone());
+            } else if inode.is_directory() {
+                delta.opaque(path.clone());
+            }
+        }
+        prop_assume!(!delta.is_empty());
+        let draft = LayerDraft::new("test", &delta, &base, 7).unwrap();
+        let mut stream = Vec::new();
+        write_tar(&draft, &SingleBytes, &mut stream).unwrap();
+        let index = index(&stream[..], IndexOptions::default()).unwrap();
+        for rule in [Rule::OwnWhiteout, Rule::WhiteoutOrder, Rule::Duplicate, Rule::ImplicitParent] {
+            prop_assert_eq!(index.violations.count(rule), 0, "{:?}", index.violations);
+        }
+        prop_assert_eq!(index.delta.dump(), draft.delta().dump());
+        let (expected, found) = (base.clone().apply(&delta).unwrap(), base.apply(draft.delta()).unwrap());
+        prop_assert_eq!(bare(&found).dump(), bare(&expected).dump());
     }
 
     #[test]

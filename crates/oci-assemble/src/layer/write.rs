@@ -164,9 +164,20 @@ fn write_header(sink: &mut impl Write, path: &TreePath, inode: &Inode, size: u64
     header.set_mtime(u64::try_from(inode.meta.mtime).unwrap_or(0));
     header.set_size(size);
     let raw = header.as_old_mut();
+    if inode.meta.mtime < 0 {
+        raw.mtime = before_1970(inode.meta.mtime);
+    }
     fill(&mut raw.name, &name);
     fill(&mut raw.linkname, link);
     finish_header(sink, header)
+}
+
+/// GNU's base-256 number (tar manual, "Extensions"): two's complement, the first byte 0xff. Directories of a base may be
+/// so old; octal digits have no sign.
+fn before_1970(mtime: i64) -> [u8; 12] {
+    let mut field = [0xff; 12];
+    field[4..].copy_from_slice(&mtime.to_be_bytes());
+    field
 }
 
 /// GNU's long name (`L`) or long link (`K`): a pseudo entry that holds the name with a closing NUL.

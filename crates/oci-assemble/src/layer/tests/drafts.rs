@@ -35,6 +35,44 @@ fn completes_parents_with_the_bases_metadata_and_goes_through_its_symlinks() {
 }
 
 #[test]
+fn repeats_what_the_base_says_of_its_directories() {
+    let base = FileTree::parse(
+        "/old dir 0755 0:0 -2 security.capability=c security.evm=e security.ima=i security.selinux=l \
+         system.posix_acl_access=a trusted.foo=t trusted.overlay.origin=o user.overlay.x=o user.y=y\n",
+    )
+    .unwrap();
+    let delta = TreeDelta::parse(&format!("/old/x {FILE}\n")).unwrap();
+    let draft = LayerDraft::new("x", &delta, &base, 9).unwrap();
+    let (_, blob) = seal(&draft, &SingleBytes, Vec::new(), options(Compression::None, 1)).unwrap();
+    let index = index(&blob[..], IndexOptions::default()).unwrap();
+    let line = "/old dir 0755 0:0 -2 security.capability=c system.posix_acl_access=a trusted.foo=t user.y=y\n";
+    assert_eq!(index.delta.dump(), format!("{line}/old/x {FILE}\n"));
+    assert!(index.violations.is_empty(), "{:?}", index.violations);
+    let mtime = [&[0xff_u8; 11][..], &[0xfe]].concat();
+    assert!(blob.windows(12).any(|field| field == mtime), "GNU's base-256");
+}
+
+#[test]
+fn turns_whiteouts_of_what_it_writes_into_what_every_client_applies() {
+    let bin = "/usr/bin dir 0711 3:4 1 user.kept=1\n";
+    for (delta, expected) in [
+        (
+            format!("/usr/bin whiteout\n/usr/bin dir 0700 0:0 0\n/usr/bin/x {FILE}\n"),
+            format!("/usr/bin opaque\n/usr dir 0755 0:0 1\n{bin}/usr/bin/x {FILE}\n"),
+        ),
+        (
+            format!("/usr/bin whiteout\n/usr/bin/x {FILE}\n"),
+            format!("/usr/bin opaque\n/usr dir 0755 0:0 1\n{bin}/usr/bin/x {FILE}\n"),
+        ),
+        (format!("/etc/motd whiteout\n/etc/motd {FILE}\n"), format!("/etc dir 0755 0:0 1\n/etc/motd {FILE}\n")),
+        ("/usr whiteout\n/usr/bin/sh whiteout\n/usr/bin opaque\n".into(), "/usr whiteout\n".into()),
+        ("/usr opaque\n/usr/bin whiteout\n/none opaque\n".into(), "/usr opaque\n/usr dir 0755 0:0 1\n".into()),
+    ] {
+        assert_eq!(draft(&delta).unwrap(), expected, "{delta}");
+    }
+}
+
+#[test]
 fn keeps_hardlinks_in_the_layer() {
     assert_eq!(
         draft(&format!("/bin/a {FILE}\n/bin/b hardlink 0644 0:0 5 to=/bin/a\n")).unwrap(),
@@ -64,11 +102,11 @@ fn says_which_rule_a_delta_breaks() {
         ),
         (
             format!("/usr/x {FILE} security.selinux=a\n"),
-            "/usr/x carries the attribute security.selinux; only security.capability and user.* may be shipped",
+            "/usr/x carries the attribute security.selinux; only security.capability and user.* (not user.overlay.*) may be shipped",
         ),
         (
             format!("/usr/x {FILE} trusted.overlay.opaque=y\n"),
-            "/usr/x carries the attribute trusted.overlay.opaque; only security.capability and user.* may be shipped",
+            "/usr/x carries the attribute trusted.overlay.opaque; only security.capability and user.* (not user.overlay.*) may be shipped",
         ),
         (
             format!("/etc/.wh.motd {FILE}\n"),
@@ -77,6 +115,10 @@ fn says_which_rule_a_delta_breaks() {
         (
             format!("/usr/.wh.d dir 0755 0:0 0\n/usr/.wh.d/x {FILE}\n"),
             "/usr/.wh.d has a name that starts with .wh., which clients take for a removal",
+        ),
+        (
+            format!("/usr/x {FILE} user.overlay.opaque=y\n"),
+            "/usr/x carries the attribute user.overlay.opaque; only security.capability and user.* (not user.overlay.*) may be shipped",
         ),
         ("/usr/none whiteout\n".into(), "layer \"x\" removes /usr/none, which the base does not have"),
         (format!("/usr/x {}\n", FILE.replace("0:0 5", "4294967296:0 5")), "/usr/x has an owner or a time out of range"),
