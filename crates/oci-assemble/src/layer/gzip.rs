@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::num::NonZero;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
@@ -37,8 +37,9 @@ pub struct GzipEncoder<W: Write> {
     crc: Crc,
     jobs: Option<Sender<Job>>,
     waiting: VecDeque<Receiver<io::Result<Vec<u8>>>>,
-    depth: usize,
+    /// Those that could be started. When there are none, [`GzipEncoder::submit`] does their work.
     workers: Vec<JoinHandle<()>>,
+    level: Compression,
 }
 
 impl<W: Write> fmt::Debug for GzipEncoder<W> {
@@ -49,15 +50,25 @@ impl<W: Write> fmt::Debug for GzipEncoder<W> {
 
 impl<W: Write> GzipEncoder<W> {
     pub(super) fn new(sink: W, level: i32, threads: NonZero<usize>) -> Self {
+        Self::with_start(sink, level, threads, |work| Builder::new().spawn(work))
+    }
+
+    /// Starts its threads with `start`, which may refuse.
+    fn with_start(
+        sink: W,
+        level: i32,
+        threads: NonZero<usize>,
+        start: impl Fn(Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>>,
+    ) -> Self {
         let (jobs, queue) = channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         let level = Compression::new(u32::try_from(level).unwrap_or(3).min(9));
-        let workers = (0..threads.get())
-            .map(|_| {
-                let queue = Arc::clone(&queue);
-                std::thread::spawn(move || work(&queue, level))
-            })
-            .collect();
+        // A system that has no more threads to give is no reason to fail: fewer do the same work.
+        let workers = (0..threads.get()).map_while(|_| {
+            let queue = Arc::clone(&queue);
+            start(Box::new(move || work(&queue, level))).ok()
+        });
+        let workers = workers.collect();
         Self {
             sink,
             started: false,
@@ -66,9 +77,15 @@ impl<W: Write> GzipEncoder<W> {
             crc: Crc::new(),
             jobs: Some(jobs),
             waiting: VecDeque::new(),
-            depth: threads.get() * 2,
             workers,
+            level,
         }
+    }
+
+    /// How many threads work for it.
+    #[cfg(test)]
+    pub(super) fn workers(&self) -> usize {
+        self.workers.len()
     }
 
     pub(super) fn finish(mut self) -> io::Result<W> {
@@ -91,10 +108,14 @@ impl<W: Write> GzipEncoder<W> {
         self.crc.update(&block);
         let (reply, answer) = sync_channel(1);
         let job = Job { block: Arc::clone(&block), before: self.before.replace(block), last, reply };
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send(job).map_err(|_| gone())?;
+        if self.workers.is_empty() {
+            job.reply.send(deflate(&job, self.level)).map_err(|_| gone())?;
+        } else {
+            let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+            jobs.send(job).map_err(|_| gone())?;
+        }
         self.waiting.push_back(answer);
-        if self.waiting.len() > self.depth
+        if self.waiting.len() > self.workers.len() * 2
             && let Some(reply) = self.waiting.pop_front()
         {
             self.emit(&reply)?;
@@ -161,5 +182,34 @@ fn deflate(job: &Job, level: Compression) -> io::Result<Vec<u8>> {
             return Ok(piece);
         }
         piece.reserve(64 << 10);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn fewer_threads_than_wanted_give_the_same_bytes() {
+        let bytes: Vec<u8> = (0..(5 << 20) + 3_u32).map(|at| (at % 251 * (at >> 16)) as u8).collect();
+        let packed = |granted: usize| {
+            let left = std::cell::Cell::new(granted);
+            let mut encoder = GzipEncoder::with_start(Vec::new(), 3, NonZero::new(4).unwrap(), |work| {
+                let now = left.get().checked_sub(1).ok_or(io::ErrorKind::WouldBlock)?;
+                left.set(now);
+                Builder::new().spawn(work)
+            });
+            assert_eq!(encoder.workers(), granted);
+            encoder.write_all(&bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let all = packed(4);
+        let mut out = Vec::new();
+        io::copy(&mut flate2::read::GzDecoder::new(&all[..]), &mut out).unwrap();
+        assert!(out == bytes);
+        for granted in [0, 1, 2] {
+            assert!(packed(granted) == all, "{granted}");
+        }
     }
 }
