@@ -7,7 +7,7 @@ use crate::layer::whole;
 use crate::tree::{Kind, TreePath};
 
 /// The largest configuration file read.
-const CONFIG_MAX: u64 = 4 << 20;
+pub(super) const CONFIG_MAX: u64 = 4 << 20;
 
 /// The `.conf` files of drop-in directory `name` that are in force: a file in `/etc` or `/run` takes the place of one
 /// with the same name in `/usr/lib`, and a link to `/dev/null` masks it (systemd's tmpfiles.d(5), "CONFIGURATION

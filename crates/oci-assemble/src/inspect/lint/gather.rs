@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
+use super::config::CONFIG_MAX;
+use super::modules::INDEX_MAX;
 use super::{LintError, LintInput};
 use crate::elf::{self, ELF_MAX, Identity, MODULE_MAX, Modinfo, Needed};
 use crate::layer::Contents;
@@ -26,8 +28,13 @@ const FOLDERS: [&str; 8] = [
 /// Files that are read whole.
 const FILES: [&str; 5] =
     ["etc/passwd", "etc/group", "etc/ld.so.conf", "usr/lib/ostree/prepare-root.conf", "etc/ostree/prepare-root.conf"];
-/// The largest file kept in memory, the limit of package databases. A larger one is left for its reader to refuse.
-const WHOLE_MAX: u64 = 1 << 30;
+/// The largest file of a package database, the limit of its reader.
+const DATABASE_MAX: u64 = 1 << 30;
+/// The most bytes of all configuration that are kept in memory: a layer of 112 KiB can hold gigabytes of zeros. Real
+/// images have less than 4 MiB of it, and as much of module indices.
+const CONFIGS_MAX: u64 = 256 << 20;
+/// The most bytes of a package database, all its files together: that of a desktop has less than a fifth of it.
+const DATABASES_MAX: u64 = 1 << 30;
 /// An ELF file is no shorter than its header.
 const ELF_MIN: u64 = 52;
 /// Bytes that tell the machine of an ELF file.
@@ -40,13 +47,22 @@ const RESERVE_MAX: usize = 64 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Want {
     /// All bytes.
-    Whole,
+    Whole(Kept),
     /// What a program or library needs.
     Needed,
     /// The machine of a library.
     Identity,
     /// What a module says of itself.
     Module,
+}
+
+/// What a file is read whole for: each has its own budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kept {
+    /// Configuration and the indices of modules.
+    Config,
+    /// The package database.
+    Packages,
 }
 
 /// What a module says of itself, as far as lints ask.
@@ -91,22 +107,23 @@ pub fn wanted(tree: &FileTree, added: Option<&BTreeSet<TreePath>>) -> BTreeSet<T
 
 fn wants(tree: &FileTree, added: Option<&BTreeSet<TreePath>>, packages: bool) -> BTreeSet<(TreePath, Want)> {
     let mut wants = BTreeSet::new();
-    let mut whole = |path: &TreePath| {
+    // What is larger than its reader allows is left for the reader to refuse.
+    let mut whole = |path: &TreePath, kept, limit| {
         if let Some((found, _)) = tree.lookup(path.as_bytes())
-            && tree.content(&found).is_some_and(|content| content.size() <= WHOLE_MAX)
+            && tree.content(&found).is_some_and(|content| content.size() <= limit)
         {
-            wants.insert((found, Want::Whole));
+            wants.insert((found, Want::Whole(kept)));
         }
     };
     for folder in FOLDERS.iter().filter_map(|folder| tree.lookup(folder)) {
-        tree.children(&folder.0).for_each(|(path, _)| whole(path));
+        tree.children(&folder.0).for_each(|(path, _)| whole(path, Kept::Config, CONFIG_MAX));
     }
-    FILES.iter().filter_map(|file| TreePath::new(file).ok()).for_each(|path| whole(&path));
+    FILES.iter().filter_map(|file| TreePath::new(file).ok()).for_each(|path| whole(&path, Kept::Config, CONFIG_MAX));
     for (release, _) in super::kernel::releases(tree) {
-        release.join("modules.dep").iter().for_each(&mut whole);
+        release.join("modules.dep").iter().for_each(|path| whole(path, Kept::Config, INDEX_MAX));
     }
     if let Some(location) = pkgdb::detect(tree).filter(|_| packages) {
-        pkgdb::files(tree, &location).iter().for_each(whole);
+        pkgdb::files(tree, &location).iter().for_each(|path| whole(path, Kept::Packages, DATABASE_MAX));
     }
     let inspected = |path: &TreePath| added.is_none_or(|added| added.contains(path));
     let programs = || tree.iter().filter(|(path, _)| is_visible(path) && tree.content(path).is_some());
@@ -125,6 +142,24 @@ fn wants(tree: &FileTree, added: Option<&BTreeSet<TreePath>>, packages: bool) ->
         wants.extend(libraries.map(|(path, _)| (path.clone(), Want::Identity)));
     }
     wants
+}
+
+/// Whether the files that are read whole fit into memory. A content that is in several places is kept once.
+fn affordable(tree: &FileTree, wants: &BTreeSet<(TreePath, Want)>) -> Result<(), LintError> {
+    let mut counted = BTreeSet::new();
+    let mut sums = BTreeMap::<Kept, u64>::new();
+    for (path, want) in wants {
+        let (Want::Whole(kept), Some(content)) = (want, tree.content(path)) else { continue };
+        if counted.insert(content) {
+            let sum = sums.entry(*kept).or_default();
+            *sum = sum.saturating_add(content.size());
+            let limit = if *kept == Kept::Config { CONFIGS_MAX } else { DATABASES_MAX };
+            if *sum > limit {
+                return Err(LintError::TooMuch { path: path.clone(), limit });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether the booted system sees the file there: the object store of ostree holds the same files again.
@@ -148,7 +183,9 @@ impl<'a> Facts<'a> {
             modules: BTreeMap::new(),
         };
         let mut places: BTreeMap<Content, Vec<(TreePath, Want)>> = BTreeMap::new();
-        for (path, want) in wants(input.tree, input.added, input.packages.is_none()) {
+        let wants = wants(input.tree, input.added, input.packages.is_none());
+        affordable(input.tree, &wants)?;
+        for (path, want) in wants {
             if let Some(content) = input.tree.content(&path) {
                 places.entry(content.clone()).or_default().push((path, want));
             }
@@ -169,13 +206,13 @@ impl<'a> Facts<'a> {
             let left = limit.saturating_sub(bytes.len() as u64);
             reader.take(left).read_to_end(bytes).map(drop)
         };
-        let whole = places.iter().any(|(_, want)| *want == Want::Whole);
+        let whole = places.iter().any(|(_, want)| matches!(want, Want::Whole(_)));
         if !whole {
             read_to(IDENTITY_BYTES, &mut bytes, reader)?;
         }
         let is_elf = elf::identity(&bytes).is_some();
         let deep = |want: &Want| match want {
-            Want::Whole | Want::Module => true,
+            Want::Whole(_) | Want::Module => true,
             Want::Needed => is_elf,
             Want::Identity => false,
         };
@@ -188,7 +225,7 @@ impl<'a> Facts<'a> {
         let identity = elf::identity(&bytes);
         for (path, want) in places {
             match want {
-                Want::Whole => {}
+                Want::Whole(_) => {}
                 Want::Identity => drop(self.identities.insert(path.clone(), identity)),
                 Want::Needed if identity.is_none() => {}
                 Want::Needed => {
@@ -207,3 +244,6 @@ impl<'a> Facts<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,6 +130,14 @@ pub enum LintError {
     /// The files could not be fetched.
     #[error("cannot read the files of the image")]
     Fetch(#[source] io::Error),
+    /// The files to be read whole are too large together.
+    #[error("with {path} the files that lints read have more than {limit} bytes")]
+    TooMuch {
+        /// The file with which they are.
+        path: TreePath,
+        /// The limit of all of its kind together, bytes.
+        limit: u64,
+    },
     /// One file could not be read.
     #[error(transparent)]
     Read(#[from] WholeError),

@@ -13,7 +13,7 @@ use crate::tree::{Escaped, TreePath};
 const INDICES: [&str; 6] =
     ["modules.dep", "modules.dep.bin", "modules.alias", "modules.alias.bin", "modules.symbols", "modules.symbols.bin"];
 /// The largest index read: real ones have about 1 MB.
-const INDEX_MAX: u64 = 64 << 20;
+pub(super) const INDEX_MAX: u64 = 64 << 20;
 
 /// Every directory of modules belongs to the one kernel, and the modules say that they were built for it and its
 /// machine: the added ones, or all when it is not known which were added.
