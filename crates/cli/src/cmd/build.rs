@@ -196,7 +196,8 @@ fn assemble(
     let mut image = dress(prepared.base.image.clone(), prepared);
     let report = check(job, &image, &drafted, &base, &sources)?;
     report_findings(&report, ui);
-    let hint = "skip a lint in the recipe's [lint] table with a reason, when the finding is wanted";
+    let hint = "each line says what to change; a finding that is wanted can be skipped in the recipe's [lint] table, \
+                with the reason";
     super::lint::verdict(&report, &job.recipe().image.name, hint)?;
 
     let output = Output::new(&prepared.output)?.begin(cache)?;
