@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn fewer_threads_than_wanted_give_the_same_bytes() {
-        let bytes: Vec<u8> = (0..(5 << 20) + 3_u32).map(|at| (at % 251 ^ at >> 16).to_le_bytes()[0]).collect();
+        let bytes: Vec<u8> = (0..(5 << 20) + 3_u32).map(|at| ((at % 251) ^ (at >> 16)).to_le_bytes()[0]).collect();
         let packed = |granted: usize| {
             let left = std::cell::Cell::new(granted);
             let mut encoder = GzipEncoder::with_start(Vec::new(), 3, NonZero::new(4).unwrap(), |work| {

@@ -123,7 +123,9 @@ fn wants(tree: &FileTree, added: Option<&BTreeSet<TreePath>>, packages: bool) ->
         release.join("modules.dep").iter().for_each(|path| whole(path, Kept::Config, INDEX_MAX));
     }
     if let Some(location) = pkgdb::detect(tree).filter(|_| packages) {
-        pkgdb::files(tree, &location).iter().for_each(|path| whole(path, Kept::Packages, DATABASE_MAX));
+        for path in &pkgdb::files(tree, &location) {
+            whole(path, Kept::Packages, DATABASE_MAX);
+        }
     }
     let inspected = |path: &TreePath| added.is_none_or(|added| added.contains(path));
     let programs = || tree.iter().filter(|(path, _)| is_visible(path) && tree.content(path).is_some());

@@ -74,6 +74,8 @@ fn keeps_no_more_than_the_budget_in_all() {
     assert_eq!(gathered(&configs).1, 4 * CONFIG_MAX);
     let mut packages = vec![("var/lib/dpkg/status".to_owned(), 1), ("var/lib/dpkg/info/a.list".to_owned(), 1)];
     assert_eq!(gathered(&packages).1, 2);
-    packages.iter_mut().for_each(|(_, size)| *size = DATABASES_MAX);
+    for (_, size) in &mut packages {
+        *size = DATABASES_MAX;
+    }
     assert!(refused(&packages).ends_with("more than 1073741824 bytes"));
 }
