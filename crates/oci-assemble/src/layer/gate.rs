@@ -61,7 +61,7 @@ rules! {
     EndMarker "end-marker" true "a single zero block stands between entries";
     Trailing "trailing" true "something follows the end of the archive";
     Truncated "truncated" true "the stream ends inside an entry";
-    Name "name" true "a name is absolute, empty, too long, climbs with .. or has a NUL byte";
+    Name "name" true "a name is absolute, empty, climbs with .. or has a NUL byte, or it or a link target is too long";
     RootEntry "root-entry" true "the root is something else than a directory";
     WhiteoutName "whiteout-name" true "a whiteout has no name, or a reserved one";
     LinkTarget "link-target" true "a hardlink points at a directory or out of the image";

@@ -7,7 +7,7 @@ use self::members::{Member, Members};
 use self::names::Names;
 use super::gate::{Gate, Rule, Violation, Violations, at};
 use crate::image::Digest;
-use crate::tree::{Content, Inode, Kind, Meta, TreeDelta, TreePath};
+use crate::tree::{Content, Inode, Kind, Meta, PATH_MAX, TreeDelta, TreePath};
 
 mod members;
 mod names;
@@ -22,11 +22,14 @@ pub struct Limits {
     pub entries: u64,
     /// Bytes of one extension header (PAX record block or long name).
     pub extension: u64,
+    /// Bytes of names and attributes from extension headers that are kept, all together: they compress well, and the index
+    /// is held in memory. Labels of 100,000 files are 5 MiB.
+    pub kept: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { inflated: 32 << 30, entries: 2_000_000, extension: 1 << 20 }
+        Self { inflated: 32 << 30, entries: 2_000_000, extension: 1 << 20, kept: 64 << 20 }
     }
 }
 
@@ -98,8 +101,9 @@ pub fn index(stream: impl Read, options: IndexOptions) -> Result<LayerIndex, Ind
 
 struct Indexer<R> {
     members: Members<R>,
-    limit: u64,
+    limits: Limits,
     entries: u64,
+    kept: u64,
     /// The whiteouts and opaque marks.
     delta: TreeDelta,
     names: Names,
@@ -115,8 +119,9 @@ impl<R: Read> Indexer<R> {
     fn new(stream: R, options: IndexOptions) -> Self {
         Self {
             members: Members::new(stream, options),
-            limit: options.limits.entries,
+            limits: options.limits,
             entries: 0,
+            kept: 0,
             delta: TreeDelta::new(),
             names: Names::default(),
             seen: BTreeMap::new(),
@@ -128,8 +133,14 @@ impl<R: Read> Indexer<R> {
 
     fn add(&mut self, member: Member, offset: u64) -> Result<(), IndexError> {
         self.entries += 1;
-        if self.entries > self.limit {
-            return Err(IndexError::Limit { what: "entries", limit: self.limit, offset: self.members.offset });
+        self.kept += member.kept();
+        for (what, count, limit) in [
+            ("entries", self.entries, self.limits.entries),
+            ("bytes of long names and attributes", self.kept, self.limits.kept),
+        ] {
+            if count > limit {
+                return Err(IndexError::Limit { what, limit, offset: self.members.offset });
+            }
         }
         let Member { header, pax, long_name, long_link } = member;
         let pax = pax.unwrap_or_default();
@@ -178,6 +189,9 @@ impl<R: Read> Indexer<R> {
         let Ok(path) = TreePath::relative(&name) else {
             return self.members.broken(Rule::Name, offset, &name);
         };
+        if link.len() > PATH_MAX {
+            return self.members.broken(Rule::Name, offset, &name);
+        }
         if path.is_root() && (kind != Kind::Directory || name.is_empty()) {
             return self.members.broken(Rule::RootEntry, offset, &name);
         }

@@ -16,6 +16,20 @@ pub(super) struct Member {
     pub(super) long_link: Option<Vec<u8>>,
 }
 
+impl Member {
+    /// Bytes of the extensions that an index keeps, with the room that each attribute takes beside its own bytes.
+    pub(super) fn kept(&self) -> u64 {
+        const ATTRIBUTE: usize = size_of::<[Box<[u8]>; 2]>();
+        let xattrs =
+            self.pax.iter().flat_map(|pax| &pax.xattrs).map(|(name, value)| name.len() + value.len() + ATTRIBUTE);
+        let names = [&self.long_name, &self.long_link]
+            .into_iter()
+            .chain(self.pax.iter().flat_map(|pax| [&pax.path, &pax.link]));
+        let bytes = xattrs.sum::<usize>() + names.flatten().map(Vec::len).sum::<usize>();
+        bytes as u64
+    }
+}
+
 /// A tar stream that is hashed, measured and held against the gate while it is read.
 pub(super) struct Members<R> {
     stream: R,

@@ -131,6 +131,7 @@ fn refuses_streams_that_readers_disagree_about() {
         (Rule::Name, 0, a().file("/etc/passwd", b"").end()),
         (Rule::Name, 0, a().file("usr/../../etc/passwd", b"").end()),
         (Rule::Name, 1024, a().long(b'L', &"n".repeat(256)).file("x", b"").end()),
+        (Rule::Name, 5120, a().long(b'K', &"t".repeat(4097)).entry("x", b'2', "", b"").end()),
         (Rule::RootEntry, 0, a().entry("./", b'2', "/somewhere", b"").end()),
         (Rule::RootEntry, 0, a().file("", b"").end()),
         (Rule::WhiteoutName, 0, a().file("etc/.wh.", b"").end()),
@@ -244,6 +245,17 @@ fn stops_at_the_limits() {
     assert_eq!(with(Limits { inflated: 1000, ..limits }), "more than 1000 bytes in one layer, at byte 2512");
     assert_eq!(with(Limits { entries: 1, ..limits }), "more than 1 entries in one layer, at byte 3072");
     let pax = Archive::new().pax(&[("comment", &"c".repeat(2000))]).file("x", b"").end();
+    let name = "n".repeat(200);
+    let twice = |archive: Archive| archive.pax(&[("SCHILY.xattr.user.a", "12345")]).long(b'L', &name).file("x", b"");
+    let kept = twice(twice(Archive::new())).end(); // 200 for the name, 6 + 5 + 32 for the attribute
+    let read_kept = |kept_bytes| {
+        index(&kept[..], IndexOptions { limits: Limits { kept: kept_bytes, ..limits }, gate: Gate::Refuse })
+    };
+    assert_eq!(
+        read_kept(485).unwrap_err().to_string(),
+        "more than 485 bytes of long names and attributes in one layer, at byte 5120"
+    );
+    assert_eq!(read_kept(486).unwrap().violations.count(Rule::Duplicate), 1);
     let error = index(&pax[..], IndexOptions { limits: Limits { extension: 999, ..limits }, gate: Gate::Refuse });
     assert_eq!(error.unwrap_err().to_string(), "more than 999 bytes in an extension header in one layer, at byte 512");
 }
