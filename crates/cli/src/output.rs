@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kmod_stage::private::PrivateDir;
 use oci_assemble::image::{Descriptor, Digest, Image, ImageReference, LayoutReference};
 use oci_assemble::layer::Sealed;
 use oci_assemble::plan::assemble::LayerSink;
@@ -14,6 +15,9 @@ use oci_assemble::store::{
 
 use crate::exit::{Class, Context, Failure};
 use crate::wire::{self, OpenedImage};
+
+/// Beginning of the names of directories for the blobs of archives. Long, for abandoned ones are removed by it.
+const SCRATCH: &str = ".assemble-archive-";
 
 /// A place for images.
 pub(crate) enum Output {
@@ -78,7 +82,7 @@ pub(crate) struct Writing {
     transaction: Transaction,
     output: Output,
     /// Where the blobs of an archive are gathered; removed in the end.
-    scratch: Option<tempfile::TempDir>,
+    scratch: Option<PrivateDir>,
 }
 
 impl Output {
@@ -89,7 +93,7 @@ impl Output {
             Self::Layout(_) => (wire::make_dir(&path)?, None),
             Self::Archive(_) => {
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-                let scratch = tempfile::Builder::new().prefix(".assemble-").tempdir_in(parent.unwrap_or(".".as_ref()));
+                let scratch = PrivateDir::new(parent.unwrap_or(".".as_ref()), SCRATCH);
                 let scratch = scratch.context(Class::Io, format!("making a directory beside {}", path.display()))?;
                 (wire::open_dir(scratch.path(), Class::Io)?, Some(scratch))
             }

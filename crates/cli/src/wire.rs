@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use kmod_stage::private::PrivateDir;
 use kmod_stage::sandbox::SandboxPolicy;
 use kmod_stage::stage::{DepmodStage, ModulesStage};
 use oci_assemble::image::{Digest, Epoch, Image, ImageReference, Platform};
@@ -130,7 +131,7 @@ pub(crate) fn skopeo(source: &SourceArgs) -> SkopeoOptions {
 /// Where the blobs of images are kept that are not on this machine: in the cache, or for this run only.
 pub(crate) struct BlobCache {
     explicit: Option<PathBuf>,
-    private: OnceCell<tempfile::TempDir>,
+    private: OnceCell<PrivateDir>,
 }
 
 impl BlobCache {
@@ -143,7 +144,8 @@ impl BlobCache {
             (Some(path), _) => path.join("images"),
             (None, Some(_)) => env::cache_dir().unwrap_or_default().join("images"),
             (None, None) => {
-                let private = tempfile::tempdir().context(Class::Io, "making a temporary directory")?;
+                let private = PrivateDir::new(&env::temp_dir(), "assemble-images-");
+                let private = private.context(Class::Io, "making a temporary directory")?;
                 self.private.get_or_init(|| private).path().join("images")
             }
         };

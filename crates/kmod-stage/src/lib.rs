@@ -2,10 +2,11 @@
 //!
 //! `kernel` names kernels and `module` judges their modules, both pure; `sandbox` runs one program of an untrusted
 //! image with nothing but the files it needs; `depmod` uses all three to index the modules of a tree, and `stage` makes
-//! both modules and indexes steps of a plan.
+//! both modules and indexes steps of a plan. `private` makes the directories for temporary files.
 
 pub mod depmod;
 pub mod kernel;
 pub mod module;
+pub mod private;
 pub mod sandbox;
 pub mod stage;

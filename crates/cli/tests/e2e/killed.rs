@@ -74,3 +74,26 @@ fn at_any_moment() {
     assert_eq!(blobs(&scene.path("out")), blobs(&scene.path("calm")));
     assert_eq!(bytes(&scene.path("out")), bytes(&scene.path("calm")));
 }
+
+#[test]
+fn the_next_archive_removes_what_a_killed_one_left() {
+    let scene = Scene::new();
+    scene.recipe("recipe.toml", OLD);
+    for name in ["killed", "running"] {
+        scene.file(&format!("images/.assemble-archive-{name}/blobs/x"), vec![0; 9]);
+    }
+    scene.file("images/.assemble-mine/x", vec![0; 9]);
+    let running = std::fs::File::open(scene.path("images/.assemble-archive-running")).unwrap();
+    running.lock().unwrap();
+    let names = || {
+        let entries = std::fs::read_dir(scene.path("images")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    scene.run(&["-r", "recipe.toml", "-o", "oci-archive:images/one.oci:one"]).digest();
+    assert_eq!(names(), [".assemble-archive-running", ".assemble-mine", "one.oci"]);
+    drop(running);
+    scene.run(&["-r", "recipe.toml", "-o", "oci-archive:images/one.oci:one"]).digest();
+    assert_eq!(names(), [".assemble-mine", "one.oci"]);
+}
