@@ -112,7 +112,7 @@ proptest! {
         let base = without_symlinks(&base);
         let mut delta = without_crossings(&shippable(&tree), &base);
         for (at, whiteout) in marks {
-            let Some((path, inode)) = (base.len() > 0).then(|| base.iter().nth(at.index(base.len()))).flatten() else { break };
+            let Some((path, inode)) = (!base.is_empty()).then(|| base.iter().nth(at.index(base.len()))).flatten() else { break };
             if whiteout {
                 delta.whiteout(path.clone());
             } else if inode.is_directory() {
