@@ -27,7 +27,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "stage",
         shape: Shape::Many("name"),
-        doc: "Something that becomes a layer of its own, in the order of the recipe.",
+        doc: "Something that becomes a layer of its own, in the order of the recipe. Kernel modules, wherever they come from, follow in one layer with their indexes; the configuration is the last layer.",
         keys: &[
             required("name", Form::Text(Rule::ImageName), "Name, unique in the recipe."),
             required("kind", Form::Text(Rule::Choice(KINDS)), "What the stage does; decides on the other keys.")
@@ -40,7 +40,7 @@ pub(super) const TABLES: &[Table] = &[
         shape: Shape::Kind("files"),
         doc: "Files as they are, owned by root.",
         keys: &[
-            required("source", FILE, "A directory or a tar archive."),
+            required("source", FILE, "A directory, or a tar file that is not compressed."),
             optional("into", Form::Text(Rule::ContentPath), "`\"/\"`", "Where in the image it goes."),
         ],
         between: &[],
