@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod host;
+mod program;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -253,7 +254,7 @@ fn again(caller: &[&str], script: &str, name: &str) {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = directory.path().join("tests");
-    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    program::copy(std::env::current_exe().unwrap(), &copy);
     let shell = ["sh", "-c", script, "sh"];
     let words: Vec<&str> = caller.iter().copied().chain(shell).collect();
     let output = Command::new(words[0]).args(&words[1..]).arg(&copy).args(["--exact", name]).output().unwrap();

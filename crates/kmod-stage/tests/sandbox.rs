@@ -3,6 +3,8 @@
 //! are forbidden.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods)]
 
+mod program;
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -35,12 +37,12 @@ impl Jail {
         let compiler = Command::new("cc").arg("-o").arg(jail.host_program()).arg(source).arg("-pthread").status();
         assert!(compiler.unwrap().success(), "cc failed");
         fs::create_dir_all(jail.root().join("usr/bin")).unwrap();
-        fs::copy(jail.host_program(), jail.root().join("usr/bin/probe")).unwrap();
+        program::copy(jail.host_program(), jail.root().join("usr/bin/probe"));
         let libraries = Command::new("ldd").arg(jail.host_program()).output().unwrap().stdout;
         for library in String::from_utf8(libraries).unwrap().split_whitespace().filter(|word| word.starts_with('/')) {
             let copy = jail.root().join(&library[1..]);
             fs::create_dir_all(copy.parent().unwrap()).unwrap();
-            fs::copy(library, copy).unwrap();
+            program::copy(library, copy);
         }
         jail
     }
@@ -284,7 +286,7 @@ fn again(caller: &[&str], tests: &[&str]) {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = directory.path().join("tests");
-    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    program::copy(std::env::current_exe().unwrap(), &copy);
     let output = Command::new(caller[0])
         .args(&caller[1..])
         .arg(&copy)
