@@ -281,6 +281,24 @@ fn a_missing_program_is_told_from_a_missing_sandbox() {
     assert!(matches!(error, SandboxError::Unavailable { .. }), "{error:?}");
 }
 
+#[test]
+fn a_program_that_is_being_written_is_waited_for() {
+    let jail = Jail::new();
+    for rung in [Rung::Namespaces, Rung::Landlock] {
+        if !has(&jail, rung) {
+            continue;
+        }
+        for program in [jail.host_program(), jail.root().join("usr/bin/probe")] {
+            let writer = fs::OpenOptions::new().append(true).open(program).unwrap();
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(200));
+                drop(writer);
+            });
+        }
+        assert_eq!(jail.code(rung, &["argv0"]), 0, "{rung}");
+    }
+}
+
 /// Runs tests of this file again under another caller.
 fn again(caller: &[&str], tests: &[&str]) {
     let directory = tempfile::tempdir().unwrap();

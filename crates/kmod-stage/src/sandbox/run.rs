@@ -16,6 +16,10 @@ use super::{Rung, SandboxError, SandboxSpec, Step, child};
 /// How often a program that closed its stderr is asked whether it has ended.
 const TICK: Duration = Duration::from_millis(20);
 
+/// How long a program may be open for writing before that counts as a failure. Who wrote it has closed it, but a process
+/// that another thread was just starting had it too until its exec: milliseconds, on a busy machine more.
+const BUSY: Duration = Duration::from_secs(2);
+
 /// A program that ended by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -44,7 +48,7 @@ pub struct Confinement {
 /// of the program is left.
 pub fn run(spec: &SandboxSpec, rung: Rung) -> Result<Outcome, SandboxError> {
     absolute(&spec.program)?;
-    let (mut running, stderr) = start(spec, rung)?;
+    let (mut running, stderr) = start_unless_busy(spec, rung)?;
     let mut stderr = Capture::new(stderr, spec.limits.stderr).map_err(SandboxError::Watch)?;
     let ended = watch(&mut running, &mut stderr, spec.limits.wall_time);
     let status = match ended {
@@ -69,6 +73,21 @@ pub fn run(spec: &SandboxSpec, rung: Rung) -> Result<Outcome, SandboxError> {
         }),
         (None, Some(libc::SIGXCPU)) => Err(SandboxError::CpuTime { limit: spec.limits.cpu_seconds, stderr: kept }),
         (None, signal) => Err(SandboxError::Signalled { signal: signal.unwrap_or(0), stderr: kept }),
+    }
+}
+
+/// Starts the confined program, as soon as nobody has it open for writing.
+fn start_unless_busy(spec: &SandboxSpec, rung: Rung) -> Result<(Child, ChildStderr), SandboxError> {
+    let begin = Instant::now();
+    loop {
+        match start(spec, rung) {
+            Err(SandboxError::Exec { source, .. })
+                if source.kind() == io::ErrorKind::ExecutableFileBusy && begin.elapsed() < BUSY =>
+            {
+                std::thread::sleep(TICK);
+            }
+            started => return started,
+        }
     }
 }
 
