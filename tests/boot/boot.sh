@@ -54,9 +54,9 @@ timeout --kill-after=5 "$limit" qemu-system-x86_64 -accel tcg,thread=multi -cpu 
   >"$work/qemu" 2>&1 || status=$?
 seconds=$(($(date +%s) - begin))
 tr -d '\r' <"$work/report" >"$work/lines"
-cat "$work/lines"
 
 fail() {
+  cat "$work/lines"
   echo "--- end of the console:"
   tail -n 40 "$work/console" "$work/qemu" 2>/dev/null || true
   echo "FAIL boot $module: $1 (${seconds} s)"
@@ -73,4 +73,6 @@ if [ -n "$expected" ]; then
   grep '^log ' "$work/lines" >"$work/log" || true
   grep -qF -- "$expected" "$work/log" || fail "the kernel log lacks \"$expected\""
 fi
+# What the kernel said and the list of modules matter only when something is wrong.
+grep -vE '^(log|lsmod) ' "$work/lines"
 echo "PASS boot $module: loaded $(grep -c '^depends .* before=no ' "$work/lines") modules by modules.dep (${seconds} s)"
