@@ -43,6 +43,44 @@ impl Inodes {
         }
     }
 
+    /// The map of inodes that are in path order; `None` when they are not, or a hardlink points at no earlier file.
+    pub(super) fn from_sorted(sorted: Vec<(TreePath, Inode)>) -> Option<Self> {
+        if !sorted.is_sorted_by(|(one, _), (next, _)| one < next) {
+            return None;
+        }
+        // A map made of a sorted list is filled leaf by leaf, without a search for each.
+        let map: BTreeMap<TreePath, Inode> = sorted.into_iter().collect();
+        let mut links: BTreeMap<TreePath, BTreeSet<TreePath>> = BTreeMap::new();
+        for (path, inode) in &map {
+            let Kind::Hardlink(owner) = &inode.kind else { continue };
+            if owner > path || !map.get(owner).is_some_and(|file| matches!(file.kind, Kind::File(_))) {
+                return None;
+            }
+            links.entry(owner.clone()).or_default().insert(path.clone());
+        }
+        Some(Self { map, links })
+    }
+
+    /// The inodes directly in `path`, in order.
+    pub(super) fn children(&self, path: &TreePath) -> impl Iterator<Item = (&TreePath, &Inode)> + use<'_> {
+        let start = if path.is_root() { 0 } else { path.as_bytes().len() + 1 };
+        let (low, high) = bounds(path);
+        let from = low.map_or(Bound::Unbounded, Bound::Excluded);
+        let to = high.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut range = self.map.range::<[u8], _>((borrowed(&from), borrowed(&to)));
+        std::iter::from_fn(move || {
+            loop {
+                let (name, inode) = range.next()?;
+                let Some(end) = name.as_bytes()[start..].iter().position(|byte| *byte == b'/') else {
+                    return Some((name, inode));
+                };
+                // In a child: what is left of it is passed over by one search. `0` follows `/`.
+                let next = [&name.as_bytes()[..start + end], b"0"].concat();
+                range = self.map.range::<[u8], _>((Bound::Included(next.as_slice()), borrowed(&to)));
+            }
+        })
+    }
+
     /// Everything strictly below `path`, in order.
     pub(super) fn below(&self, path: &TreePath) -> impl Iterator<Item = (&TreePath, &Inode)> {
         below(&self.map, path)
@@ -129,6 +167,11 @@ impl Inodes {
 
     /// Removes everything strictly below `path`.
     pub(super) fn remove_below(&mut self, path: &TreePath) {
+        // What is below a path follows it, perhaps behind names such as `path-x`: mostly there is nothing to look for.
+        let next = self.map.range::<[u8], _>((Bound::Excluded(path.as_bytes()), Bound::Unbounded)).next();
+        if next.is_none_or(|(next, _)| !next.as_bytes().starts_with(path.as_bytes())) {
+            return;
+        }
         let doomed: Vec<TreePath> = self.below(path).map(|(name, _)| name.clone()).collect();
         // From the last: a group's owner goes after its links, and does not pass the file on from name to name.
         for name in doomed.iter().rev() {
@@ -165,6 +208,10 @@ pub(super) fn below<'a, T>(
         low.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
         high.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
     ))
+}
+
+fn borrowed(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    bound.as_ref().map(Vec::as_slice)
 }
 
 /// The byte strings between which everything below `path` lies: `path/` and `path0`, as `0` follows `/`.

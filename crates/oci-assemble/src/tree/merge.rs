@@ -4,6 +4,7 @@
 //! layers below only, a directory over a directory changes its metadata, anything else replaces.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::delta::TreeDelta;
 use super::inode::{Content, Inode, Kind, Meta};
@@ -16,10 +17,10 @@ const SYMLINK_LIMIT: usize = 40;
 /// A root file system: a sorted map from path to inode. The root directory itself may have an entry, at the empty path.
 ///
 /// Laws: every hardlink points straight at a regular file of the tree, the first name of it in path order;
-/// `between(a, b)` applied to `a` gives `b`.
+/// `between(a, b)` applied to `a` gives `b`. A clone is free until one of both is changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileTree {
-    inodes: Inodes,
+    inodes: Arc<Inodes>,
 }
 
 /// Why a delta does not apply.
@@ -93,8 +94,7 @@ impl FileTree {
 
     /// The inodes directly in `path`, in path order.
     pub fn children(&self, path: &TreePath) -> impl Iterator<Item = (&TreePath, &Inode)> {
-        let depth = path.components().count() + 1;
-        self.below(path).filter(move |(name, _)| name.components().count() == depth)
+        self.inodes.children(path)
     }
 
     /// The content of the regular file at `path`, also when that is a hardlink; symlinks are not followed.
@@ -113,12 +113,12 @@ impl FileTree {
 
     /// Puts an inode at `path` as a layer would: see [`FileTree::apply`]. Parents are not made.
     pub fn insert(&mut self, path: TreePath, inode: Inode) {
-        self.inodes.insert(path, inode);
+        Arc::make_mut(&mut self.inodes).insert(path, inode);
     }
 
     /// Removes `path` and everything below.
     pub fn remove(&mut self, path: &TreePath) {
-        self.inodes.remove(path);
+        Arc::make_mut(&mut self.inodes).remove(path);
     }
 
     /// Follows symlinks in every component, the last one too.
@@ -140,6 +140,13 @@ impl FileTree {
     }
 
     fn walk(&self, path: &[u8], follow_last: bool) -> Resolved {
+        // Nothing stands below a symlink, so what is found as it is spelled is reached through directories alone.
+        if let Ok(path) = TreePath::new(path)
+            && let Some(inode) = self.get(&path)
+            && !(follow_last && matches!(inode.kind, Kind::Symlink(_)))
+        {
+            return Resolved::Found(path);
+        }
         let mut here = TreePath::root();
         let mut rest: VecDeque<Vec<u8>> = parts(path).collect();
         let mut followed = 0;
@@ -194,15 +201,15 @@ impl FileTree {
     /// directory is a symlink goes where the link leads, as containers-storage and umoci place it.
     pub fn apply(mut self, delta: &TreeDelta) -> Result<Self, MergeError> {
         for path in delta.opaques() {
-            self.inodes.remove_below(path);
+            Arc::make_mut(&mut self.inodes).remove_below(path);
         }
         for path in delta.whiteouts() {
-            self.inodes.remove(path);
+            self.remove(path);
         }
         for (path, inode) in delta.entries() {
             if !matches!(inode.kind, Kind::Hardlink(_)) {
                 let place = self.place(path, inode)?;
-                self.inodes.insert(place, inode.clone());
+                self.insert(place, inode.clone());
             }
         }
         for (path, inode) in delta.entries() {
@@ -213,7 +220,7 @@ impl FileTree {
             };
             let place = self.place(path, inode)?;
             let kind = Kind::Hardlink(found);
-            self.inodes.insert(place, Inode { kind, meta: inode.meta.clone() });
+            self.insert(place, Inode { kind, meta: inode.meta.clone() });
         }
         Ok(self)
     }
@@ -229,7 +236,7 @@ impl FileTree {
             Resolved::Found(place) | Resolved::Missing(place) => {
                 let implied: Vec<TreePath> = place.ancestors().filter(|above| self.get(above).is_none()).collect();
                 for above in implied {
-                    self.inodes.insert(above, Inode::directory(Meta::root_owned(0o755, inode.meta.mtime)));
+                    self.insert(above, Inode::directory(Meta::root_owned(0o755, inode.meta.mtime)));
                 }
                 Ok(place)
             }
@@ -240,6 +247,12 @@ impl FileTree {
     /// The names of hardlink groups in `self` of which a name is in `changed`, for [`TreeDelta::between`].
     pub(super) fn group_of(&self, path: &TreePath) -> Vec<TreePath> {
         self.inodes.group(path)
+    }
+
+    /// The tree of these inodes when they are in path order, every hardlink points at an earlier file, and nothing
+    /// stands below anything but a directory (which is the caller's word).
+    pub(crate) fn from_sorted(inodes: Vec<(TreePath, Inode)>) -> Option<Self> {
+        Some(Self { inodes: Arc::new(Inodes::from_sorted(inodes)?) })
     }
 
     /// The raw map.

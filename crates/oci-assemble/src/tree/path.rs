@@ -4,13 +4,15 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
 /// A normalised path below the root of an image: components separated by single slashes, no `.`, `..`,
 /// leading or trailing slash, no NUL. The root itself is the empty path.
 ///
-/// The order is that of the bytes, so a directory comes before everything below it.
+/// The order is that of the bytes, so a directory comes before everything below it. A clone shares the bytes: trees are
+/// merged and compared by copying tens of thousands of paths.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct TreePath(Box<[u8]>);
+pub struct TreePath(Arc<[u8]>);
 
 /// The longest path accepted, in bytes (`PATH_MAX` of Linux).
 pub const PATH_MAX: usize = 4096;
@@ -69,6 +71,13 @@ impl TreePath {
             return Err(PathError { path: bytes.iter().copied().take(PATH_MAX).collect(), fault: PathFault::Absolute });
         }
         Self::new(bytes)
+    }
+
+    /// The path that is spelled `bytes` once it is normalised; `None` when they are spelled any other way.
+    pub(crate) fn exact(bytes: &[u8]) -> Option<Self> {
+        let good = |part: &[u8]| !matches!(part, b"" | b"." | b"..") && part.len() <= NAME_MAX && !part.contains(&0);
+        let normal = bytes.is_empty() || bytes.split(|byte| *byte == b'/').all(good);
+        (normal && bytes.len() <= PATH_MAX).then(|| Self(bytes.into()))
     }
 
     /// The bytes, without a leading slash.
@@ -238,6 +247,14 @@ mod tests {
             assert_eq!(TreePath::new(given).unwrap_err().fault, fault);
         }
         assert_eq!(TreePath::relative("/etc").unwrap_err().fault, PathFault::Absolute);
+        for (given, exact) in
+            [("", true), ("usr/bin", true), ("/usr", false), ("usr/", false), ("a//b", false), ("./a", false)]
+        {
+            assert_eq!(TreePath::exact(given.as_bytes()), exact.then(|| path(given)));
+        }
+        for given in ["a/../b", "a\0b", &"x/".repeat(2049), &"x".repeat(256)] {
+            assert_eq!(TreePath::exact(given.as_bytes()), None);
+        }
     }
 
     #[test]

@@ -36,6 +36,24 @@ proptest! {
     }
 
     #[test]
+    fn children_are_what_is_one_step_below(tree in arbitrary_tree()) {
+        let directories = tree.iter().filter(|(_, inode)| inode.is_directory()).map(|(path, _)| path.clone());
+        for above in directories.chain([TreePath::root(), path("nowhere")]) {
+            let children: Vec<_> = tree.children(&above).map(|(path, _)| path.clone()).collect();
+            let expected = tree.iter().map(|(path, _)| path).filter(|path| path.parent().as_ref() == Some(&above));
+            prop_assert_eq!(children, expected.cloned().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_sorted_list_makes_the_tree_it_is_from(tree in arbitrary_tree()) {
+        let mut list: Vec<_> = tree.iter().map(|(path, inode)| (path.clone(), inode.clone())).collect();
+        prop_assert_eq!(FileTree::from_sorted(list.clone()), Some(tree));
+        list.reverse();
+        prop_assert_eq!(FileTree::from_sorted(list.clone()).is_some(), list.len() < 2);
+    }
+
+    #[test]
     fn then_is_one_after_the_other(a in arbitrary_tree(), b in arbitrary_tree(), c in arbitrary_tree(), t in arbitrary_tree()) {
         let first = TreeDelta::between(&a, &b);
         let second = TreeDelta::between(&b, &c);
