@@ -56,7 +56,15 @@ pub fn detect(tree: &FileTree) -> Option<DbLocation> {
     if debian { dpkg(tree).or_else(|| rpm(tree)) } else { rpm(tree).or_else(|| dpkg(tree)) }
 }
 
-/// The files that reading the database at `location` opens.
+/// The files that [`installed`](super::installed) opens of the database at `location`: a few.
+pub fn main_files(tree: &FileTree, location: &DbLocation) -> Vec<TreePath> {
+    match location.kind {
+        DbKind::Dpkg if tree.content(&location.path).is_some() => vec![location.path.clone()],
+        _ => files(tree, location),
+    }
+}
+
+/// The files that [`read`](super::read) opens of the database at `location`.
 pub fn files(tree: &FileTree, location: &DbLocation) -> Vec<TreePath> {
     let beside = |name: &str| location.path.parent().and_then(|folder| folder.join(name).ok());
     let mut files: BTreeSet<TreePath> = BTreeSet::new();

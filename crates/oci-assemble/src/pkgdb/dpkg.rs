@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DbKind, DbLocation, Package, Packages, PkgDbError};
+use super::{DbKind, DbLocation, Depth, Package, Packages, PkgDbError};
 use crate::layer::{Contents, whole};
 use crate::tree::{FileTree, TreePath};
 
@@ -14,8 +14,13 @@ const LIST_MAX: u64 = 64 << 20;
 /// States in which none of a package's files are on the disk.
 const ABSENT: [&str; 2] = ["not-installed", "config-files"];
 
-pub(super) fn read(tree: &FileTree, contents: &dyn Contents, at: &DbLocation) -> Result<Packages, PkgDbError> {
-    let reader = Reader { tree, contents };
+pub(super) fn read(
+    tree: &FileTree,
+    contents: &dyn Contents,
+    at: &DbLocation,
+    depth: Depth,
+) -> Result<Packages, PkgDbError> {
+    let reader = Reader { tree, contents, depth };
     let found = if at.path.name() == b"status.d" { reader.distroless(&at.path) } else { reader.status(&at.path) }?;
     Ok(Packages::new(DbKind::Dpkg, at.path.clone(), tree, found))
 }
@@ -23,6 +28,7 @@ pub(super) fn read(tree: &FileTree, contents: &dyn Contents, at: &DbLocation) ->
 struct Reader<'a> {
     tree: &'a FileTree,
     contents: &'a dyn Contents,
+    depth: Depth,
 }
 
 type Found = Vec<(Package, Vec<Vec<u8>>)>;
@@ -32,7 +38,8 @@ type Diversions = BTreeMap<Vec<u8>, (Vec<u8>, String)>;
 impl Reader<'_> {
     fn status(&self, status: &TreePath) -> Result<Found, PkgDbError> {
         let folder = status.parent().unwrap_or_default();
-        let diversions = self.diversions(&folder)?;
+        let files = self.depth == Depth::Files;
+        let diversions = if files { self.diversions(&folder)? } else { Diversions::new() };
         let text = self.text(status)?;
         let mut found = Found::new();
         for fields in stanzas(&text) {
@@ -49,7 +56,7 @@ impl Reader<'_> {
             let mut paths = Vec::new();
             if let Some(list) = list {
                 package.installed = self.tree.get(&list).map(|inode| inode.meta.mtime);
-                let bytes = whole(self.tree, self.contents, &list, LIST_MAX)?;
+                let bytes = if files { whole(self.tree, self.contents, &list, LIST_MAX)? } else { Vec::new() };
                 paths.extend(
                     bytes.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"/") && *line != b"/.").map(
                         |line| match diversions.get(line) {
@@ -75,7 +82,8 @@ impl Reader<'_> {
                 let damaged = PkgDbError::Damaged { path: file.clone(), what: "it lacks a name or a version" };
                 let sums = [file.as_bytes(), b".md5sums"].concat();
                 let mut paths = Vec::new();
-                if let Ok(sums) = TreePath::new(sums)
+                if self.depth == Depth::Files
+                    && let Ok(sums) = TreePath::new(sums)
                     && self.tree.content(&sums).is_some()
                 {
                     let lines = whole(self.tree, self.contents, &sums, LIST_MAX)?;

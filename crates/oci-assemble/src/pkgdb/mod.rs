@@ -10,7 +10,7 @@ mod package;
 #[cfg(feature = "rpm")]
 pub mod rpm;
 
-pub use detect::{DbKind, DbLocation, detect, files};
+pub use detect::{DbKind, DbLocation, detect, files, main_files};
 pub use package::{Package, Packages};
 
 use crate::layer::{Contents, WholeError};
@@ -65,16 +65,34 @@ pub enum PkgDbError {
     },
 }
 
-/// The installed packages of a tree; `Ok(None)` when it has no package database.
+/// The installed packages of a tree with what they own; `Ok(None)` when it has no package database.
 pub fn read(tree: &FileTree, contents: &dyn Contents) -> Result<Option<Packages>, PkgDbError> {
+    read_depth(tree, contents, Depth::Files)
+}
+
+/// As [`read`], without the files: no path has an owner. Of dpkg's database only the main file is opened.
+pub fn installed(tree: &FileTree, contents: &dyn Contents) -> Result<Option<Packages>, PkgDbError> {
+    read_depth(tree, contents, Depth::Names)
+}
+
+/// How much of a database is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Packages alone.
+    Names,
+    /// Packages and what they own.
+    Files,
+}
+
+fn read_depth(tree: &FileTree, contents: &dyn Contents, depth: Depth) -> Result<Option<Packages>, PkgDbError> {
     let Some(location) = detect(tree) else { return Ok(None) };
     if let Some(second) = location.second {
         return Err(PkgDbError::Ambiguous { first: location.path, second });
     }
     match location.kind {
-        DbKind::Dpkg => dpkg::read(tree, contents, &location).map(Some),
+        DbKind::Dpkg => dpkg::read(tree, contents, &location, depth).map(Some),
         #[cfg(feature = "rpm")]
-        DbKind::RpmSqlite => rpm::read(tree, contents, &location).map(Some),
+        DbKind::RpmSqlite => rpm::read(tree, contents, &location, depth).map(Some),
         #[cfg(not(feature = "rpm"))]
         DbKind::RpmSqlite => Err(PkgDbError::NoReader { path: location.path }),
         kind @ (DbKind::RpmNdb | DbKind::RpmBdb) => Err(PkgDbError::Legacy { path: location.path, kind }),

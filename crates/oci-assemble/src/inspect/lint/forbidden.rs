@@ -2,7 +2,7 @@
 
 use super::report::Note;
 use super::rules::{PACKAGES, PATHS, PackageRule, PathRule, When};
-use super::{Severity, Subject};
+use super::{LintError, Severity, Subject};
 use crate::tree::glob::{self, Pattern};
 use crate::tree::{Inode, Kind, TreePath};
 
@@ -41,18 +41,18 @@ fn fits(rule: &str, name: &str) -> bool {
 }
 
 /// No file is at a place of [`PATHS`] or of the recipe's list. One finding a rule, with the first path.
-pub(super) fn forbidden_files(subject: &Subject) -> Vec<Note> {
+pub(super) fn forbidden_files(subject: &Subject) -> Result<Vec<Note>, LintError> {
     let mut notes = Vec::new();
     for PathRule { path, when, severity, reason } in PATHS {
-        notes.extend(check(subject, path, *when, reason).map(|note| note.warning_if(*severity == Severity::Warning)));
+        notes.extend(check(subject, path, *when, reason)?.map(|note| note.warning_if(*severity == Severity::Warning)));
     }
     for path in &subject.input.forbid.paths {
-        notes.extend(check(subject, path, When::Present, BY_RECIPE));
+        notes.extend(check(subject, path, When::Present, BY_RECIPE)?);
     }
-    notes
+    Ok(notes)
 }
 
-fn check(subject: &Subject, pattern: &str, when: When, reason: &str) -> Option<Note> {
+fn check(subject: &Subject, pattern: &str, when: When, reason: &str) -> Result<Option<Note>, LintError> {
     let pattern = Pattern::new(pattern);
     let stem = pattern.stem();
     let here = subject.tree.get(&stem).map(|inode| (stem.clone(), inode));
@@ -69,12 +69,12 @@ fn check(subject: &Subject, pattern: &str, when: When, reason: &str) -> Option<N
             }
     };
     let mut found = here.into_iter().chain(below).filter(counts);
-    let (first, _) = found.next()?;
+    let Some((first, _)) = found.next() else { return Ok(None) };
     let rest = found.count();
-    let owner = subject.packages.and_then(|packages| packages.owner(&first));
+    let owner = subject.owner(&first)?;
     let owner = owner.map(|owner| format!(", from {owner}")).unwrap_or_default();
     let others = if rest > 0 { format!(", and {rest} more at {pattern}") } else { String::new() };
-    Some(Note::at(&first, format!("{reason}{owner}{others}")))
+    Ok(Some(Note::at(&first, format!("{reason}{owner}{others}"))))
 }
 
 #[cfg(test)]

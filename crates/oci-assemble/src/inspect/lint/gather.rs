@@ -123,7 +123,9 @@ fn wants(tree: &FileTree, added: Option<&BTreeSet<TreePath>>, packages: bool) ->
         release.join("modules.dep").iter().for_each(|path| whole(path, Kept::Config, INDEX_MAX));
     }
     if let Some(location) = pkgdb::detect(tree).filter(|_| packages) {
-        for path in &pkgdb::files(tree, &location) {
+        // Who owns a file is asked for a finding only, which a finished build seldom has.
+        let files = if added.is_some() { pkgdb::main_files } else { pkgdb::files };
+        for path in &files(tree, &location) {
             whole(path, Kept::Packages, DATABASE_MAX);
         }
     }
@@ -173,6 +175,24 @@ fn is_visible(path: &TreePath) -> bool {
 fn is_library(name: &[u8]) -> bool {
     let ends = name.windows(3).enumerate().filter(|(_, part)| *part == b".so").map(|(at, _)| at + 3);
     ends.into_iter().any(|end| name.get(end).is_none_or(|next| *next == b'.'))
+}
+
+/// The package database with all its file lists, fetched in one pass.
+pub(super) fn owners(input: &LintInput) -> Result<Option<pkgdb::Packages>, LintError> {
+    let files = pkgdb::detect(input.tree).map(|location| pkgdb::files(input.tree, &location)).unwrap_or_default();
+    let wants: BTreeSet<_> = files.into_iter().map(|path| (path, Want::Whole(Kept::Packages))).collect();
+    affordable(input.tree, &wants)?;
+    let contents = wants.iter().filter_map(|(path, _)| input.tree.content(path));
+    let contents = contents.filter(|content| content.size() <= DATABASE_MAX).cloned().collect();
+    let mut fetched = Fetched { whole: BTreeMap::new(), rest: input.contents };
+    let mut keep = |content: &Content, reader: &mut dyn Read| {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes)?;
+        fetched.whole.insert(content.clone(), bytes);
+        Ok(())
+    };
+    input.contents.visit(&contents, &mut keep).map_err(LintError::Fetch)?;
+    Ok(pkgdb::read(input.tree, &fetched)?)
 }
 
 impl<'a> Facts<'a> {

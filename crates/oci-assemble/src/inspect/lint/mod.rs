@@ -20,6 +20,7 @@ mod rules;
 mod sealed;
 mod table;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -154,10 +155,25 @@ struct Subject<'a> {
     input: &'a LintInput<'a>,
     tree: &'a FileTree,
     facts: Facts<'a>,
+    /// Without their files, unless it is not known what was added.
     packages: Option<&'a Packages>,
+    owners: OnceCell<Option<Packages>>,
 }
 
 impl Subject<'_> {
+    /// The package that `path` is from, when packages are looked at.
+    fn owner(&self, path: &TreePath) -> Result<Option<String>, LintError> {
+        let known = self.input.packages.is_some() || self.input.added.is_none();
+        if known || self.packages.is_none() {
+            return Ok(self.packages.and_then(|packages| packages.owner(path)).map(ToString::to_string));
+        }
+        if self.owners.get().is_none() {
+            let _ = self.owners.set(gather::owners(self.input)?);
+        }
+        let owners = self.owners.get().and_then(Option::as_ref);
+        Ok(owners.and_then(|packages| packages.owner(path)).map(ToString::to_string))
+    }
+
     /// Whether it is known that `path` was added over the base.
     fn was_added(&self, path: &TreePath) -> bool {
         self.input.added.is_some_and(|added| added.contains(path))
@@ -169,8 +185,10 @@ pub fn lint(input: &LintInput, options: &LintOptions) -> Result<LintReport, Lint
     let skipped = skips(options)?;
     let facts = Facts::gather(input)?;
     let asked = input.packages.is_none() && !options.skip.contains_key(table::FORBIDDEN_PACKAGES);
-    let read = if asked { crate::pkgdb::read(input.tree, &facts.contents)? } else { None };
-    let subject = Subject { input, tree: input.tree, facts, packages: input.packages.or(read.as_ref()) };
+    let depth = if input.added.is_some() { crate::pkgdb::installed } else { crate::pkgdb::read };
+    let read = if asked { depth(input.tree, &facts.contents)? } else { None };
+    let packages = input.packages.or(read.as_ref());
+    let subject = Subject { input, tree: input.tree, facts, packages, owners: OnceCell::new() };
     let mut findings = Vec::new();
     for lint in LINTS.iter().filter(|lint| !options.skip.contains_key(lint.name)) {
         findings.extend(report::findings(lint, &lint.run.call(&subject)?));

@@ -88,7 +88,7 @@ lints! {
     Own Fatal "uki" Pure sealed::uki, "no unified kernel image: it would seal the tree";
     Own Fatal "needed-libraries" Read libraries::needed_libraries, "programs and libraries find the libraries they need";
     Own Fatal "forbidden-packages" Pure forbidden::forbidden_packages, "no compilers, headers or dkms among the packages";
-    Own Fatal "forbidden-files" Pure forbidden::forbidden_files, "no compilers, headers, dkms or sources among the files";
+    Own Fatal "forbidden-files" Read forbidden::forbidden_files, "no compilers, headers, dkms or sources among the files";
     Own Fatal "layer-encoding" Pure layers::layer_encoding, "every client reads the same files from the layers";
     Own Fatal "required-labels" Pure layers::required_labels, "bootable mark, version, date, architecture and os are set";
     Own Fatal "ostree-labels" Pure layers::ostree_labels, "labels of an ostree base fit the layers";

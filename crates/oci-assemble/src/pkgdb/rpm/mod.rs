@@ -6,7 +6,7 @@ mod wal;
 
 pub use header::{Header, HeaderError};
 
-use super::{DbKind, DbLocation, Package, Packages, PkgDbError};
+use super::{DbKind, DbLocation, Depth, Package, Packages, PkgDbError};
 use crate::layer::{Contents, whole};
 use crate::tree::{FileTree, TreePath};
 
@@ -51,14 +51,20 @@ pub fn headers(tree: &FileTree, contents: &dyn Contents, path: &TreePath) -> Res
     blobs.into_iter().map(parse).collect()
 }
 
-pub(super) fn read(tree: &FileTree, contents: &dyn Contents, at: &DbLocation) -> Result<Packages, PkgDbError> {
+pub(super) fn read(
+    tree: &FileTree,
+    contents: &dyn Contents,
+    at: &DbLocation,
+    depth: Depth,
+) -> Result<Packages, PkgDbError> {
     let mut found = Vec::new();
     for header in headers(tree, contents, &at.path)? {
         let package = package(&header).ok_or(PkgDbError::Damaged {
             path: at.path.clone(),
             what: "a package lacks its name, version or release",
         })?;
-        let paths = paths(&header).ok_or(PkgDbError::Damaged {
+        let paths = if depth == Depth::Files { paths(&header) } else { Some(Vec::new()) };
+        let paths = paths.ok_or(PkgDbError::Damaged {
             path: at.path.clone(),
             what: "a package has file names without directories",
         })?;
