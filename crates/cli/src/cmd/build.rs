@@ -1,6 +1,7 @@
 //! `assemble --recipe F`: resolve, stage, assemble, lint, write.
 
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,13 +15,13 @@ use oci_assemble::plan::recipe::{Publish, Recipe};
 use oci_assemble::plan::step::Group;
 use oci_assemble::plan::value::resolve;
 use oci_assemble::store::dir::HostContents;
-use oci_assemble::store::layers::ImageLayers;
+use oci_assemble::store::layers::MergedLayers;
 use oci_assemble::store::{CacheDir, CacheKind, KeptContents};
 use oci_assemble::tree::FileTree;
 use serde::{Deserialize, Serialize};
 
 use super::lint::image_facts;
-use super::plan::layers;
+use super::plan::merged;
 use crate::args::{Build, SourceArgs};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
@@ -174,9 +175,9 @@ fn assemble(
     jobs: std::num::NonZero<usize>,
     ui: Ui,
 ) -> Result<Built, Failure> {
-    let base = layers(&prepared.base, cache, jobs, Gate::Refuse, ui)?;
-    let tree = base.tree().context(Class::Data, "merging the base's layers")?;
-    check_kernel(job, &tree)?;
+    // The process ends when the image is written: freeing the trees entry by entry would cost as much as reading them.
+    let base = ManuallyDrop::new(merged(&prepared.base, cache, jobs, Gate::Refuse, ui)?);
+    check_kernel(job, base.tree())?;
     if job.recipe().publish != Publish::default() {
         ui.say("[publish] is left undone: this version writes images and does not push them");
     }
@@ -184,10 +185,10 @@ fn assemble(
     let host = HostContents::new(root);
     let architecture = &prepared.base.image.config().platform.architecture;
     let bar = ui.bar(None, "staging");
-    let kept = KeptContents::new(&base, cache.map(|cache| &**cache));
-    let drafted = draft(&prepared.groups, &tree, &[&kept, &host], prepared.epoch, architecture);
+    let kept = KeptContents::new(&*base, cache.map(|cache| &**cache));
+    let drafted = draft(&prepared.groups, base.tree(), &[&kept, &host], prepared.epoch, architecture);
     bar.finish_and_clear();
-    let drafted = drafted.context(Class::Data, format!("assembling {}", job.recipe().image.name))?;
+    let drafted = ManuallyDrop::new(drafted.context(Class::Data, format!("assembling {}", job.recipe().image.name))?);
     let mut sources: Vec<&dyn Contents> = vec![&kept, &host];
     sources.extend(drafted.contents.iter().map(|contents| &**contents as &dyn Contents));
     let sources = Sources::new(sources);
@@ -228,7 +229,7 @@ fn assemble(
                 uncompressed: layer.uncompressed_size.unwrap_or(0),
             })
             .collect(),
-        notes: drafted.notes,
+        notes: drafted.notes.clone(),
         of_machine: drafted.of_machine,
         lint: BTreeMap::from([
             ("fatal".into(), report.count(Severity::Fatal)),
@@ -266,16 +267,16 @@ fn check(
     job: &Job,
     image: &Image,
     drafted: &Drafted,
-    base: &ImageLayers<'_>,
+    base: &MergedLayers<'_>,
     contents: &dyn Contents,
 ) -> Result<LintReport, Failure> {
     let facts: Vec<LayerFacts> = base
         .layers()
-        .map(|(descriptor, index)| LayerFacts {
+        .map(|(descriptor, diff_id, violations)| LayerFacts {
             digest: descriptor.digest,
-            diff_id: index.diff_id,
+            diff_id: *diff_id,
             media_type: descriptor.media_type.to_string(),
-            violations: index.violations.clone(),
+            violations: violations.clone(),
             ours: false,
         })
         .collect();

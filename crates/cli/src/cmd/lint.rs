@@ -8,7 +8,7 @@ use oci_assemble::inspect::lint::{Forbid, ImageFacts, LINTS, LayerFacts, LintInp
 use oci_assemble::layer::Gate;
 use oci_assemble::store::KeptContents;
 
-use super::plan::layers;
+use super::plan::merged;
 use crate::args::LintArgs;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
@@ -23,22 +23,20 @@ pub(crate) fn run(args: &LintArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     let cache = wire::cache(cache)?;
     let platform = args.platform.as_deref().map(wire::platform).transpose()?;
     let image = wire::image(&wire::reference(name)?, platform.as_ref(), &args.source, cache.as_ref(), &blobs)?;
-    let layers = layers(&image, cache.as_ref(), env::processors(), Gate::Record, ui)?;
-    let tree = layers.tree().context(Class::Data, "merging the layers")?;
+    let layers = merged(&image, cache.as_ref(), env::processors(), Gate::Record, ui)?;
     let facts: Vec<LayerFacts> = layers
         .layers()
-        .zip(image.image.layers())
-        .map(|((descriptor, index), (_, diff_id))| LayerFacts {
+        .map(|(descriptor, diff_id, violations)| LayerFacts {
             digest: descriptor.digest,
             diff_id: *diff_id,
             media_type: descriptor.media_type.to_string(),
-            violations: index.violations.clone(),
+            violations: violations.clone(),
             ours: is_ours(descriptor),
         })
         .collect();
     let kept = KeptContents::new(&layers, cache.as_deref());
     let input = LintInput {
-        tree: &tree,
+        tree: layers.tree(),
         contents: &kept,
         image: &image_facts(&image.image),
         layers: &facts,

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kmod_stage::kernel::Kernels;
-use oci_assemble::image::{Image, Platform};
+use oci_assemble::image::{Descriptor, Digest, Image, Platform};
 use oci_assemble::layer::Gate;
 use oci_assemble::plan::value::{BasePlan, Plan, Resolved, resolve};
 use oci_assemble::store::CacheDir;
-use oci_assemble::store::layers::{ImageLayers, IndexCache, NoCache, ReadOptions};
+use oci_assemble::store::layers::{ImageLayers, IndexCache, LayerError, MergedLayers, NoCache, ReadOptions};
 use oci_assemble::tree::FileTree;
 
 use super::build::Prepared;
@@ -25,10 +25,9 @@ pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     let job = wire::load(&args.recipe)?;
     let settings = StageSettings { sandbox: Sandbox::Auto, workspace: env::temp_dir(), jobs: env::processors() };
     let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, None)?;
-    let layers = layers(&prepared.base, cache.as_ref(), settings.jobs, Gate::Refuse, ui)?;
-    let tree = layers.tree().context(Class::Data, "merging the base's layers")?;
-    super::build::check_kernel(&job, &tree)?;
-    let plan = plan(&job, &prepared, Some(&tree))?;
+    let layers = merged(&prepared.base, cache.as_ref(), settings.jobs, Gate::Refuse, ui)?;
+    super::build::check_kernel(&job, layers.tree())?;
+    let plan = plan(&job, &prepared, Some(layers.tree()))?;
     if ui.json {
         let plan = serde_json::to_value(&plan).context(Class::Usage, "writing the plan")?;
         return ui.document("plan", plan);
@@ -40,7 +39,7 @@ pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     ))
 }
 
-/// The layers of an image, indexed.
+/// The layers of an image, each by itself.
 pub(crate) fn layers<'a>(
     image: &'a OpenedImage,
     cache: Option<&Arc<CacheDir>>,
@@ -48,17 +47,49 @@ pub(crate) fn layers<'a>(
     gate: Gate,
     ui: Ui,
 ) -> Result<ImageLayers<'a>, Failure> {
+    let layers = read(image, ui, |pairs| {
+        ImageLayers::open(&*image.blobs, pairs, index_cache(cache), ReadOptions { gate, threads })
+    })?;
+    say_read(layers.read(), image, ui);
+    Ok(layers)
+}
+
+/// The layers of an image, merged.
+pub(crate) fn merged<'a>(
+    image: &'a OpenedImage,
+    cache: Option<&Arc<CacheDir>>,
+    threads: NonZero<usize>,
+    gate: Gate,
+    ui: Ui,
+) -> Result<MergedLayers<'a>, Failure> {
+    let layers = read(image, ui, |pairs| {
+        MergedLayers::open(&*image.blobs, pairs, index_cache(cache), ReadOptions { gate, threads })
+    })?;
+    say_read(layers.read(), image, ui);
+    Ok(layers)
+}
+
+fn read<T>(
+    image: &OpenedImage,
+    ui: Ui,
+    open: impl FnOnce(&[(Descriptor, Digest)]) -> Result<T, LayerError>,
+) -> Result<T, Failure> {
     let pairs: Vec<_> = image.image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
-    let cache: &dyn IndexCache = match cache {
+    let bar = ui.bar(None, "reading layers");
+    let layers = open(&pairs);
+    bar.finish_and_clear();
+    layers.context(Class::Data, format!("reading the layers of {}", image.name))
+}
+
+fn say_read(read: usize, image: &OpenedImage, ui: Ui) {
+    ui.detail(&format!("{read} of {} layers read, the others known by their indexes", image.image.layers().len()));
+}
+
+fn index_cache(cache: Option<&Arc<CacheDir>>) -> &dyn IndexCache {
+    match cache {
         Some(cache) => &**cache,
         None => &NoCache,
-    };
-    let bar = ui.bar(None, "reading layers");
-    let layers = ImageLayers::open(&*image.blobs, &pairs, cache, ReadOptions { gate, threads });
-    bar.finish_and_clear();
-    let layers = layers.context(Class::Data, format!("reading the layers of {}", image.name))?;
-    ui.detail(&format!("{} of {} layers read, the others known by their indexes", layers.read(), pairs.len()));
-    Ok(layers)
+    }
 }
 
 /// The plan of a prepared build.

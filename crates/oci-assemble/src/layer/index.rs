@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
 use self::members::{Member, Members};
+pub use self::merged::{MergedIndex, Places};
 use self::names::Names;
 use super::gate::{Gate, Rule, Violation, Violations, at};
 use crate::image::Digest;
 use crate::tree::{Content, Inode, Kind, Meta, PATH_MAX, TreeDelta, TreePath};
 
+mod bytes;
 mod members;
+mod merged;
 mod names;
-mod text;
 
 /// How much a layer may hold. The defaults are those of containers/image and tar-core where they have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,7 +25,7 @@ pub use decode::{DecodeError, TarStream, decode};
 pub use draft::{DraftError, LayerDraft};
 pub use gate::{Gate, Rule, Violation, Violations};
 pub use gzip::GzipEncoder;
-pub use index::{IndexError, IndexOptions, LayerIndex, Limits, index};
+pub use index::{IndexError, IndexOptions, LayerIndex, Limits, MergedIndex, Places, index};
 pub use seal::{SealOptions, Sealed, seal};
 pub use whole::{WholeError, start, whole};
 pub use write::{WriteError, write_tar};

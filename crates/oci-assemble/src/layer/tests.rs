@@ -99,7 +99,15 @@ proptest! {
             prop_assert_eq!(index.size, sealed.uncompressed);
             prop_assert_eq!(index.delta.dump(), draft.delta().dump());
             prop_assert!(index.violations.is_empty(), "{:?}", index.violations);
-            prop_assert_eq!(LayerIndex::parse(&index.render()), Some(index));
+            let merged = MergedIndex::new(FileTree::new().apply(&index.delta).unwrap(), std::slice::from_ref(&index));
+            prop_assert_eq!(MergedIndex::from_bytes(&merged.to_bytes()), Some(merged.clone()));
+            for (_, inode) in merged.tree.iter() {
+                let Some(content) = inode.content() else { continue };
+                let offset = index.offsets.get(&content.digest().unwrap()).map(|offset| (0, *offset));
+                prop_assert_eq!(merged.places.get(&content.digest().unwrap()), offset);
+                prop_assert!(merged.places.has(content));
+            }
+            prop_assert_eq!(LayerIndex::from_bytes(&index.to_bytes()), Some(index));
         }
     }
 

@@ -11,7 +11,7 @@ use super::error::{Result, io as failed};
 use super::file;
 use super::layers::IndexCache;
 use crate::image::Digest;
-use crate::layer::LayerIndex;
+use crate::layer::{LayerIndex, MergedIndex};
 
 /// Content beyond this size is not read: a layer's index takes some hundred bytes for each file.
 const LIMIT: usize = 1 << 30;
@@ -24,6 +24,8 @@ const MAGIC: &str = "assemble-cache-1";
 pub enum CacheKind {
     /// The index of a layer.
     LayerIndex,
+    /// What the layers of an image merge to.
+    MergedIndex,
     /// That a file with a certain stamp has a certain digest.
     Verified,
     /// A sealed layer, by what it was made from.
@@ -38,12 +40,14 @@ pub enum CacheKind {
 
 impl CacheKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [Self::LayerIndex, Self::Verified, Self::Layer, Self::Stage, Self::Image, Self::Content];
+    pub const ALL: [Self; 7] =
+        [Self::LayerIndex, Self::MergedIndex, Self::Verified, Self::Layer, Self::Stage, Self::Image, Self::Content];
 
     /// The name of the directory.
     pub fn name(self) -> &'static str {
         match self {
             Self::LayerIndex => "layer-index",
+            Self::MergedIndex => "merged-index",
             Self::Verified => "verified",
             Self::Layer => "layer",
             Self::Stage => "stage",
@@ -151,13 +155,20 @@ impl CacheDir {
 
 impl IndexCache for CacheDir {
     fn get(&self, diff_id: &Digest, blob: &Digest) -> Option<LayerIndex> {
-        let text = Self::get(self, CacheKind::LayerIndex, &index_key(diff_id, blob))?;
-        LayerIndex::parse(std::str::from_utf8(&text).ok()?)
+        LayerIndex::from_bytes(&Self::get(self, CacheKind::LayerIndex, &index_key(diff_id, blob))?)
     }
 
     fn put(&self, blob: &Digest, index: &LayerIndex) {
         // A cache that cannot be written costs time later and nothing else.
-        let _ = Self::put(self, CacheKind::LayerIndex, &index_key(&index.diff_id, blob), index.render().as_bytes());
+        let _ = Self::put(self, CacheKind::LayerIndex, &index_key(&index.diff_id, blob), &index.to_bytes());
+    }
+
+    fn get_merged(&self, key: &Digest) -> Option<MergedIndex> {
+        MergedIndex::from_bytes(&Self::get(self, CacheKind::MergedIndex, key)?)
+    }
+
+    fn put_merged(&self, key: &Digest, merged: &MergedIndex) {
+        let _ = Self::put(self, CacheKind::MergedIndex, key, &merged.to_bytes());
     }
 }
 

@@ -6,22 +6,35 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::num::NonZero;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
+use self::blobs::LayerBlobs;
+pub use self::merged::MergedLayers;
 use super::blob::BlobSource;
 use super::error::StoreError;
-use crate::image::{Descriptor, Digest, Encoding, Hasher, MediaType};
-use crate::layer::{Contents, Gate, IndexError, IndexOptions, LayerIndex, decode, index};
+use crate::image::{Descriptor, Digest, Encoding, MediaType};
+use crate::layer::{
+    Contents, Gate, IndexError, IndexOptions, LayerIndex, MergedIndex, Places, Violations, decode, index,
+};
 use crate::tree::{Content, FileTree, MergeError};
 
-/// Keeps layer indexes by diff_id and blob digest (which rules a blob breaks depends on how it is compressed).
-/// Law: `get` after `put` gives the same index, or nothing.
+mod blobs;
+mod merged;
+
+/// Keeps layer indexes by diff_id and blob digest (which rules a blob breaks depends on how it is compressed), and what
+/// the layers of an image merge to. Law: `get` after `put` gives the same value, or nothing.
 pub trait IndexCache: Sync {
     /// The index of a layer, when it is known.
     fn get(&self, diff_id: &Digest, blob: &Digest) -> Option<LayerIndex>;
     /// Remembers an index. A failure costs time later and nothing else.
     fn put(&self, blob: &Digest, index: &LayerIndex);
+    /// What the layers merge to of which `key` is made, when it is known.
+    fn get_merged(&self, _key: &Digest) -> Option<MergedIndex> {
+        None
+    }
+    /// Remembers what layers merge to, as [`IndexCache::put`] does.
+    fn put_merged(&self, _key: &Digest, _merged: &MergedIndex) {}
 }
 
 /// Forgets everything.
@@ -92,15 +105,16 @@ pub struct ReadOptions {
 
 /// The indexed layers of an image.
 pub struct ImageLayers<'a> {
-    blobs: &'a dyn BlobSource,
-    layers: Vec<(Descriptor, Encoding, LayerIndex)>,
-    places: BTreeMap<Digest, (usize, u64)>,
+    bytes: LayerBlobs<'a>,
+    indexes: Vec<LayerIndex>,
+    /// Made when the first file is opened.
+    places: OnceLock<Places>,
     read: usize,
 }
 
 impl std::fmt::Debug for ImageLayers<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ImageLayers").field("layers", &self.layers.len()).finish_non_exhaustive()
+        f.debug_struct("ImageLayers").field("layers", &self.indexes.len()).finish_non_exhaustive()
     }
 }
 
@@ -133,18 +147,16 @@ impl<'a> ImageLayers<'a> {
             }
             work();
         });
-        let mut opened = Vec::with_capacity(layers.len());
-        let mut places = BTreeMap::new();
+        let (mut opened, mut indexes) = (Vec::with_capacity(layers.len()), Vec::with_capacity(layers.len()));
         for (position, result) in done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
             let descriptor = layers[position].0.clone();
             let digest = descriptor.digest;
             let (encoding, index) = result.map_err(|fault| LayerError { position, digest, fault })?;
-            for (content, offset) in &index.offsets {
-                places.entry(*content).or_insert((position, *offset));
-            }
-            opened.push((descriptor, encoding, index));
+            opened.push((descriptor, encoding));
+            indexes.push(index);
         }
-        Ok(Self { blobs, layers: opened, places, read: read.into_inner() })
+        let bytes = LayerBlobs { blobs, layers: opened };
+        Ok(Self { bytes, indexes, places: OnceLock::new(), read: read.into_inner() })
     }
 
     /// How many layers had to be read because no index was cached.
@@ -154,7 +166,7 @@ impl<'a> ImageLayers<'a> {
 
     /// The layers with their indexes, lowest first.
     pub fn layers(&self) -> impl ExactSizeIterator<Item = (&Descriptor, &LayerIndex)> {
-        self.layers.iter().map(|(descriptor, _, index)| (descriptor, index))
+        self.bytes.layers.iter().map(|(descriptor, _)| descriptor).zip(&self.indexes)
     }
 
     /// All layers merged.
@@ -170,11 +182,14 @@ impl<'a> ImageLayers<'a> {
         Ok(tree)
     }
 
-    fn stream(&self, layer: usize) -> io::Result<Box<dyn Read + '_>> {
-        let (descriptor, encoding, _) = &self.layers[layer];
-        let blob = self.blobs.open(descriptor)?;
-        Ok(Box::new(decode(blob, *encoding)?))
+    fn places(&self) -> &Places {
+        self.places.get_or_init(|| Places::of(&self.indexes))
     }
+}
+
+/// An index of a stream that was only recorded, not refused, must not pass for a sound one.
+fn is_sound(violations: &Violations, gate: Gate) -> bool {
+    gate == Gate::Record || !violations.iter().any(|(rule, ..)| rule.is_ambiguous())
 }
 
 fn open_one(
@@ -187,9 +202,7 @@ fn open_one(
 ) -> Result<(Encoding, LayerIndex), LayerFault> {
     let encoding = descriptor.media_type.encoding();
     let encoding = encoding.ok_or_else(|| LayerFault::MediaType { media_type: descriptor.media_type.clone() })?;
-    // An index of a stream that was only recorded, not refused, must not pass for a sound one.
-    let sound =
-        |index: &LayerIndex| gate == Gate::Record || !index.violations.iter().any(|(rule, ..)| rule.is_ambiguous());
+    let sound = |index: &LayerIndex| is_sound(&index.violations, gate);
     if let Some(index) = cache.get(diff_id, &descriptor.digest).filter(|index| index.diff_id == *diff_id).filter(sound)
     {
         return Ok((encoding, index));
@@ -224,23 +237,11 @@ fn open_one(
 
 impl Contents for ImageLayers<'_> {
     fn open<'a>(&'a self, content: &'a Content) -> io::Result<Box<dyn Read + 'a>> {
-        let Content::Stored { digest, size } = content else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
-        if *size == 0 {
-            return Ok(Box::new(io::empty()));
-        }
-        let (layer, offset) = *self.places.get(digest).ok_or(io::ErrorKind::NotFound)?;
-        let mut stream = self.stream(layer)?;
-        skip(&mut stream, offset)?;
-        Ok(Box::new(Verified::new(stream, *digest, *size)))
+        self.bytes.open(self.places(), content)
     }
 
     fn has(&self, content: &Content) -> bool {
-        match content {
-            Content::Stored { digest, size } => *size == 0 || self.places.contains_key(digest),
-            _ => false,
-        }
+        self.places().has(content)
     }
 
     fn visit(
@@ -248,73 +249,7 @@ impl Contents for ImageLayers<'_> {
         wanted: &BTreeSet<Content>,
         each: &mut dyn FnMut(&Content, &mut dyn Read) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut by_layer: BTreeMap<usize, BTreeMap<u64, &Content>> = BTreeMap::new();
-        for content in wanted {
-            let place = content.digest().and_then(|digest| self.places.get(&digest));
-            match place {
-                Some((layer, offset)) => drop(by_layer.entry(*layer).or_default().insert(*offset, content)),
-                None if self.has(content) => each(content, &mut io::empty())?,
-                None => return Err(io::ErrorKind::NotFound.into()),
-            }
-        }
-        for (layer, contents) in by_layer {
-            let mut stream = self.stream(layer)?;
-            let mut at = 0;
-            for (offset, content) in contents {
-                skip(&mut stream, offset - at)?;
-                let digest = content.digest().ok_or(io::ErrorKind::NotFound)?;
-                let mut bytes = Verified::new(&mut stream, digest, content.size());
-                each(content, &mut bytes)?;
-                io::copy(&mut bytes, &mut io::sink())?;
-                at = offset + content.size();
-            }
-        }
-        Ok(())
-    }
-}
-
-fn skip(stream: &mut impl Read, amount: u64) -> io::Result<()> {
-    if io::copy(&mut stream.take(amount), &mut io::sink())? < amount {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(())
-}
-
-/// A file's bytes out of a layer, held against its digest: a part of a blob cannot be held against the blob's.
-struct Verified<R> {
-    stream: R,
-    left: u64,
-    hasher: Option<Hasher>,
-    expected: Digest,
-}
-
-impl<R> Verified<R> {
-    fn new(stream: R, expected: Digest, size: u64) -> Self {
-        Self { stream, left: size, hasher: Some(expected.hasher()), expected }
-    }
-}
-
-impl<R: Read> Read for Verified<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let room = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
-        let read = self.stream.read(&mut out[..room])?;
-        if read == 0 && room > 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&out[..read]);
-        }
-        self.left -= read as u64;
-        if self.left == 0
-            && let Some(hasher) = self.hasher.take()
-        {
-            let found = hasher.finish();
-            if found != self.expected {
-                let text = format!("a file of the layer has digest {found}, its index says {}", self.expected);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-            }
-        }
-        Ok(read)
+        self.bytes.visit(self.places(), wanted, each)
     }
 }
 

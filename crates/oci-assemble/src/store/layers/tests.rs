@@ -24,15 +24,23 @@ impl BlobSource for Memory {
 }
 
 #[derive(Default)]
-struct MemoryCache(Mutex<BTreeMap<(Digest, Digest), String>>);
+struct MemoryCache(Mutex<BTreeMap<(Digest, Digest), Vec<u8>>>, Mutex<BTreeMap<Digest, Vec<u8>>>);
 
 impl IndexCache for MemoryCache {
     fn get(&self, diff_id: &Digest, blob: &Digest) -> Option<LayerIndex> {
-        LayerIndex::parse(self.0.lock().unwrap().get(&(*diff_id, *blob))?)
+        LayerIndex::from_bytes(self.0.lock().unwrap().get(&(*diff_id, *blob))?)
     }
 
     fn put(&self, blob: &Digest, index: &LayerIndex) {
-        self.0.lock().unwrap().insert((index.diff_id, *blob), index.render());
+        self.0.lock().unwrap().insert((index.diff_id, *blob), index.to_bytes());
+    }
+
+    fn get_merged(&self, key: &Digest) -> Option<MergedIndex> {
+        MergedIndex::from_bytes(self.1.lock().unwrap().get(key)?)
+    }
+
+    fn put_merged(&self, key: &Digest, merged: &MergedIndex) {
+        self.1.lock().unwrap().insert(*key, merged.to_bytes());
     }
 }
 
@@ -59,7 +67,7 @@ fn image(texts: &[(&str, &str)]) -> (Memory, Vec<(Descriptor, Digest)>) {
     (memory, layers)
 }
 
-fn text(source: &ImageLayers<'_>, tree: &FileTree, path: &str) -> String {
+fn text(source: &dyn Contents, tree: &FileTree, path: &str) -> String {
     let mut text = String::new();
     source.open(tree.content(&TreePath::new(path).unwrap()).unwrap()).unwrap().read_to_string(&mut text).unwrap();
     text
@@ -95,6 +103,49 @@ fn a_cached_image_reads_only_the_layers_it_needs_bytes_from() {
     seen.sort();
     assert_eq!(seen, ["", "four", "one", "three"]);
     assert_eq!(memory.opened.lock().unwrap().len(), 3, "one pass over each layer with wanted bytes");
+}
+
+#[test]
+fn merged_layers_are_what_the_layers_merge_to() {
+    let (memory, layers) = image(&[("a", "one"), ("b", "two"), ("c", "three"), ("b", "four"), ("empty", "")]);
+    let cache = MemoryCache::default();
+    let all = ImageLayers::open(&memory, &layers, &NoCache, options()).unwrap();
+    let first = MergedLayers::open(&memory, &layers, &cache, options()).unwrap();
+    memory.opened.lock().unwrap().clear();
+    let again = MergedLayers::open(&memory, &layers, &cache, options()).unwrap();
+    assert_eq!((first.read(), again.read(), memory.opened.lock().unwrap().len()), (5, 0, 0));
+    for merged in [&first, &again] {
+        assert_eq!(*merged.tree(), all.tree().unwrap());
+        let pairs: Vec<_> = merged.layers().map(|(blob, diff_id, _)| (blob.clone(), *diff_id)).collect();
+        assert_eq!(pairs, layers);
+        assert_eq!(
+            ["a", "b", "c", "empty"].map(|path| text(merged, merged.tree(), path)),
+            ["one", "four", "three", ""]
+        );
+        assert!(!merged.has(&Content::Stored { digest: Digest::of(b"two"), size: 3 }), "hidden by a later layer");
+    }
+    // In another order, or with some left out, they are other layers.
+    let turned: Vec<_> = layers.iter().rev().cloned().collect();
+    let turned = MergedLayers::open(&memory, &turned, &cache, options()).unwrap();
+    assert_eq!((turned.read(), text(&turned, turned.tree(), "b")), (0, "two".to_owned()));
+}
+
+#[test]
+fn what_was_only_recorded_is_refused_also_from_the_cache() {
+    let (mut memory, mut layers) = image(&[("a", "one")]);
+    let mut plain = Vec::new();
+    decode(&memory.blobs[&layers[0].0.digest][..], Encoding::Zstd).unwrap().read_to_end(&mut plain).unwrap();
+    plain.extend([1; 512]); // something behind the end of the archive
+    let digest = Digest::of(&plain);
+    layers[0] = (Descriptor::new(Compression::None.media_type(), digest, plain.len() as u64), digest);
+    memory.blobs.insert(digest, plain);
+    let cache = MemoryCache::default();
+    let record = ReadOptions { gate: Gate::Record, ..options() };
+    let merged = MergedLayers::open(&memory, &layers, &cache, record).unwrap();
+    assert!(merged.layers().all(|(.., violations)| !violations.is_empty()));
+    assert_eq!(MergedLayers::open(&memory, &layers, &cache, record).unwrap().read(), 0);
+    let error = MergedLayers::open(&memory, &layers, &cache, options()).unwrap_err();
+    assert!(matches!(error.fault, LayerFault::Index(IndexError::Ambiguous(_))), "{error:?}");
 }
 
 #[test]
