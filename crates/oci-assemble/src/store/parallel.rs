@@ -53,6 +53,8 @@ mod tests {
             let begun = AtomicUsize::new(0);
             let outcome = for_each(&items, threads, |item| {
                 begun.fetch_add(1, Ordering::Relaxed);
+                // The others would be done with everything before the one thread comes to its error.
+                std::thread::sleep(std::time::Duration::from_millis(if *item == 3 { 0 } else { 10 }));
                 if *item == 3 { Err(failed("try", "3")(std::io::Error::other("no"))) } else { Ok(()) }
             });
             assert_eq!(outcome.unwrap_err().to_string(), "cannot try 3");
