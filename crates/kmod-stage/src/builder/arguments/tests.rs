@@ -23,7 +23,7 @@ fn spec(network: Network) -> ContainerSpec {
         mounts: vec![Mount::new(Path::new("/srv/patches"), "/run/patches").unwrap()],
         workdir: "/".into(),
         command: vec!["/bin/sh".into(), "-c".into(), "dkms build".into()],
-        timeout: Duration::from_mins(60),
+        timeout: Duration::from_hours(1),
     }
 }
 
