@@ -5,6 +5,8 @@
 mod image;
 #[path = "podman/machine.rs"]
 mod machine;
+#[path = "podman/registry.rs"]
+mod registry;
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use kmod_stage::builder::{ContainerSpec, LocalImage, Mount, Network, PodmanSettings};
 use kmod_stage::podman::{Cancel, ContainerRuntime, ImageSource, Podman, RuntimeError, Version};
-use oci_assemble::image::{Digest, StorageImage};
+use oci_assemble::image::{Digest, ImageReference, StorageImage};
 use oci_assemble::layer::{Gate, IndexOptions, Limits, index};
 
 use machine::{Machine, machine};
@@ -172,7 +174,8 @@ fn the_container_of_another_stays() {
 #[test]
 fn files_come_out_as_tars() {
     let Some(machine) = machine() else { return };
-    let script = "umask 022; mkdir -p /out/lib; echo module > /out/lib/zfs.ko; ln -s lib/zfs.ko /out/link; chmod 600 /out/lib/zfs.ko";
+    let script = "umask 022; mkdir -p /out/lib; echo module > /out/lib/zfs.ko; ln -s lib/zfs.ko /out/link; \
+                  chmod 600 /out/lib/zfs.ko";
     let spec = machine.spec("export", script);
     let container = machine.podman.run(&spec, &mut io::sink(), &Cancel::new()).unwrap();
     let options = || IndexOptions { gate: Gate::Record, limits: Limits::default() };
@@ -250,6 +253,25 @@ fn an_import_is_held_to_the_digest() {
     let unknown = ImageSource::Storage { image: StorageImage::Id("1".repeat(64)), manifest: machine.manifest };
     let error = import(&unknown).unwrap_err();
     assert!(matches!(error, RuntimeError::NoImage { .. }), "{error:?}");
+}
+
+#[test]
+fn a_pull_is_held_to_the_digest() {
+    let (Some(machine), Some(registry)) = (machine(), registry::Registry::start()) else { return };
+    let files = tempfile::tempdir().unwrap();
+    let digestfile = files.path().join("digest");
+    let name = format!("{}/builders/shell", registry.address);
+    let option = format!("--digestfile={}", digestfile.display());
+    machine.words(&["push", "--tls-verify=false", &option, &machine.image.to_string(), &format!("docker://{name}:1")]);
+    let ImageReference::Registry(name) = format!("docker://{name}:1").parse().unwrap() else { panic!() };
+    let source = |manifest| ImageSource::Registry { name: name.clone(), manifest, authfile: None, tls_verify: false };
+    let import = |manifest| machine.podman.import(&source(manifest), &Cancel::new());
+    let pushed: Digest = fs::read_to_string(digestfile).unwrap().trim().parse().unwrap();
+    assert_eq!(import(pushed).unwrap(), machine.image);
+    let error = import(Digest::of(b"other")).unwrap_err();
+    assert!(matches!(&error, RuntimeError::Failed { call, .. } if call == "pull"), "{error:?}");
+    drop(registry);
+    assert_eq!(import(pushed).unwrap(), machine.image, "what is there already is not pulled");
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub enum SpecError {
         name: String,
     },
     /// podman has no way to quote such a path in a mount.
-    #[error("{} cannot be mounted: the path must be absolute, without commas, quotes and control characters", path.display())]
+    #[error("{} cannot be mounted: it must be absolute, without commas, quotes, control characters", path.display())]
     Mount {
         /// The path.
         path: PathBuf,

@@ -41,7 +41,7 @@ pub struct Podman {
 }
 
 impl Podman {
-    /// Asks podman for its version. `scratch` is a directory for small temporary files.
+    /// Asks podman for its version. `scratch` is an existing directory for small temporary files.
     pub fn new(settings: PodmanSettings, scratch: PathBuf) -> Result<Self, RuntimeError> {
         let version = version::installed(&settings)?;
         Ok(Self { settings, scratch, version })

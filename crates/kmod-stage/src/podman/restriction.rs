@@ -69,7 +69,8 @@ impl Restriction {
             }
             Self::Network => "use the network of this machine: [builder] arguments = [\"--network=host\"]",
             Self::Cgroups => {
-                "use another runtime, or no cgroups: [builder] runtime = \"runc\", or arguments = [\"--cgroups=disabled\"]"
+                "use another runtime, or no cgroups: [builder] runtime = \"runc\", or \
+                 arguments = [\"--cgroups=disabled\"]"
             }
             Self::Storage => "choose a storage driver that works here (vfs always does) in storage.conf of podman",
         }
@@ -97,8 +98,9 @@ mod tests {
     fn tells_what_is_forbidden() {
         for (message, expected) in [
             (
-                "runc: runc create failed: unable to start container process: error during container init: error setting \
-                 rlimits for ready process: error setting rlimit type 7: operation not permitted: OCI permission denied",
+                "runc: runc create failed: unable to start container process: error during container init: error \
+                 setting rlimits for ready process: error setting rlimit type 7: operation not permitted: \
+                 OCI permission denied",
                 Some(Restriction::Limits),
             ),
             (

@@ -57,8 +57,8 @@ pub trait ContainerRuntime: Debug + Send + Sync {
     fn find(&self, name: &LocalImage) -> Result<Option<ImageId>, RuntimeError>;
 
     /// Runs a container to its end, and writes its stdout and stderr to `log` as they come. An exit code other than 0
-    /// is an error ([`RuntimeError::Exit`]) with the last lines of the log. `cancel` ends this call, and every later one
-    /// for the same container.
+    /// is an error ([`RuntimeError::Exit`]) with the last lines of the log. `cancel` ends this call, and every
+    /// later one for the same container.
     fn run<'a>(
         &'a self,
         spec: &ContainerSpec,

@@ -104,13 +104,16 @@ fn an_image_of_a_container_keeps_neither_command_nor_proxies() {
     );
 }
 
+const OPTIONS: &str = "--(net|network|dns|dns-search|add-host|ip|ulimit|cpus)=[a-z0-9]{0,8}";
+
 proptest! {
     #[test]
-    fn no_setting_gives_a_build_a_network(arguments in prop::collection::vec("--(net|network|dns|dns-search|add-host|ip|ulimit|cpus)=[a-z0-9]{0,8}", 0..6)) {
+    fn no_setting_gives_a_build_a_network(arguments in prop::collection::vec(OPTIONS, 0..6)) {
         let arguments: Vec<PodmanArgument> = arguments.iter().map(|text| text.parse().unwrap()).collect();
         let settings = PodmanSettings { arguments, ..PodmanSettings::default() };
         let words = create_arguments(&settings, &spec(Network::None));
-        let about: Vec<_> = words.iter().filter(|word| ["--net", "--dns", "--add", "--ip="].iter().any(|start| word.starts_with(start))).collect();
+        let network = |word: &&String| ["--net", "--dns", "--add", "--ip="].iter().any(|start| word.starts_with(start));
+        let about: Vec<_> = words.iter().filter(network).collect();
         prop_assert_eq!(about, ["--network=none"]);
         prop_assert_eq!(&words, &create_arguments(&settings, &spec(Network::None)));
     }
