@@ -1,12 +1,15 @@
 //! Everything of `assemble` that runs a process.
 //!
-//! `kernel` names kernels and `module` judges their modules, both pure; `sandbox` runs one program of an untrusted
-//! image with nothing but the files it needs; `depmod` uses all three to index the modules of a tree, and `stage` makes
-//! both modules and indexes steps of a plan. `private` makes the directories for temporary files.
-//!
-//! `builder` says what runs in a container of its own, as plain values, and `podman` runs it.
+//! From the bottom up: `version` orders versions of packages, `kernel` names kernels and chooses one, `repository` reads
+//! what package repositories offer, `module` reads, judges and normalises kernel modules, `dkms` reads how they are
+//! compiled. `builder` describes containers and `podman` runs them; `capture` tells what a package manager changed in
+//! one, `manifest` picks the files of packages, `bundle` keeps what was made, and `build` drives all of it. `sandbox`
+//! runs one program of an untrusted image with nothing but the files it needs; `depmod` uses it to index the modules of
+//! a tree, `boot` starts an image in a virtual machine, and `stage` makes modules and indexes steps of a plan. `private`
+//! makes the directories for temporary files.
 
 pub mod builder;
+pub mod capture;
 pub mod depmod;
 pub mod kernel;
 pub mod module;
