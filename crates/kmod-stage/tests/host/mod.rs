@@ -62,7 +62,7 @@ impl Image {
     }
 
     /// Puts a program of this machine and its libraries where the loader looks for them.
-    fn program(&mut self, path: &str, host: &Path) {
+    pub(crate) fn program(&mut self, path: &str, host: &Path) {
         self.file(path, fs::read(host).unwrap());
         let libraries = Command::new("ldd").arg(host).output().unwrap().stdout;
         let libraries = String::from_utf8(libraries).unwrap();
