@@ -17,3 +17,4 @@ pub mod podman;
 pub mod private;
 pub mod sandbox;
 pub mod stage;
+pub mod version;
