@@ -26,6 +26,9 @@ test|zstd|zstd|zstd|reads zstd layers
 test|xz|xz-utils|xz|module fixtures
 test|pigz|pigz|pigz|gzip layers as other tools write them
 test|rpmbuild|rpm|rpm-build|rpm database fixtures
+test|createrepo_c|createrepo-c|createrepo_c|rpm repository fixtures
+test|apt-ftparchive|apt-utils|-|Debian repository fixtures
+test|dpkg-scanpackages|dpkg-dev|dpkg-dev|Debian repository fixtures
 test|systemctl|systemd|systemd|what enabling a unit does
 test|mkfs.ext4|e2fsprogs|e2fsprogs|power cuts
 test|groff|groff-base|groff-base|the manual page

@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod module;
 pub mod podman;
 pub mod private;
+pub mod repository;
 pub mod sandbox;
 pub mod stage;
 pub mod version;
