@@ -26,7 +26,7 @@ pub use draft::{DraftError, LayerDraft};
 pub use gate::{Gate, Rule, Violation, Violations};
 pub use gzip::GzipEncoder;
 pub use index::{IndexError, IndexOptions, LayerIndex, Limits, MergedIndex, Places, index};
-pub use seal::{SealOptions, Sealed, seal};
+pub use seal::{SealOptions, Sealed, seal, seal_delta};
 pub use whole::{WholeError, start, whole};
 pub use write::{WriteError, write_tar};
 

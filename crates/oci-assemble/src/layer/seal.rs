@@ -14,6 +14,7 @@ use super::compress::Compression;
 use super::draft::LayerDraft;
 use super::write::{Fill, WriteError, fill_tar};
 use crate::image::{Digest, Hasher};
+use crate::tree::TreeDelta;
 
 /// Size of one buffer: large enough that hand-over costs nothing, small enough to stay in cache.
 const BUFFER: usize = 1 << 20;
@@ -51,13 +52,38 @@ pub fn seal<W: Write + Send>(
     sink: W,
     options: SealOptions,
 ) -> Result<(Sealed, W), WriteError> {
+    seal_dated(draft.delta(), draft.epoch(), contents, sink, options)
+}
+
+/// Writes a delta as it stands into `sink`: no parents are added, no rule for images is applied, whiteouts are dated
+/// 1970. That is for a delta that is kept to become a draft later. A tar stream cannot say every delta (an attribute
+/// with `=` in its name, a file whose name begins with `.wh.`), so a caller that needs it back exactly compares it with
+/// what [`index`](super::index()) reads.
+///
+/// Law: the same delta, contents and compression give the same [`Sealed`].
+pub fn seal_delta<W: Write + Send>(
+    delta: &TreeDelta,
+    contents: &dyn Contents,
+    sink: W,
+    options: SealOptions,
+) -> Result<(Sealed, W), WriteError> {
+    seal_dated(delta, 0, contents, sink, options)
+}
+
+fn seal_dated<W: Write + Send>(
+    delta: &TreeDelta,
+    epoch: i64,
+    contents: &dyn Contents,
+    sink: W,
+    options: SealOptions,
+) -> Result<(Sealed, W), WriteError> {
     let (to_hash, hashed) = sync_channel(DEPTH);
     let (to_compress, compressed) = sync_channel(DEPTH);
     std::thread::scope(|scope| {
         let hash = scope.spawn(move || hash_buffers(&hashed));
         let compress = scope.spawn(move || compress_buffers(&compressed, sink, options));
         let mut tee = Tee::new([to_hash, to_compress]);
-        let written = fill_tar(draft, contents, &mut tee).and_then(|()| tee.send().map_err(WriteError::Sink));
+        let written = fill_tar(delta, epoch, contents, &mut tee).and_then(|()| tee.send().map_err(WriteError::Sink));
         drop(tee);
         let tar = hash.join();
         let blob = compress.join();

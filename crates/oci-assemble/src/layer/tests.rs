@@ -112,6 +112,28 @@ proptest! {
     }
 
     #[test]
+    fn a_delta_sealed_as_it_stands_is_read_back(
+        (before, after) in (arbitrary_tree(), arbitrary_tree()),
+        opaque in any::<bool>(),
+        threads in 1..4_usize,
+    ) {
+        let mut delta = TreeDelta::between(&before, &after);
+        for (path, inode) in TreeDelta::from(&after).entries() {
+            let devices = matches!(inode.kind, Kind::Fifo | Kind::CharDevice { .. } | Kind::BlockDevice { .. });
+            if devices || inode.meta.xattrs.keys().any(|name| name.contains(&b'=')) {
+                delta.forget(path);
+            }
+        }
+        if opaque {
+            delta.opaque(crate::tree::TreePath::new("a").unwrap());
+        }
+        let (sealed, blob) = seal_delta(&delta, &SingleBytes, Vec::new(), options(Compression::DEFAULT, threads)).unwrap();
+        let index = index(decode(&blob[..], crate::image::Encoding::Zstd).unwrap(), IndexOptions::default()).unwrap();
+        prop_assert_eq!(index.diff_id, sealed.diff_id);
+        prop_assert_eq!(index.delta.dump(), delta.dump());
+    }
+
+    #[test]
     fn any_marks_beside_any_entries_become_a_lawful_layer_that_does_the_same(
         base in arbitrary_tree(),
         tree in arbitrary_tree(),

@@ -11,7 +11,7 @@ use tar::{EntryType, Header};
 
 use super::Contents;
 use super::draft::LayerDraft;
-use crate::tree::{Content, Inode, Kind, Meta, TreePath};
+use crate::tree::{Content, Inode, Kind, Meta, TreeDelta, TreePath};
 
 const BLOCK: usize = 512;
 /// Bytes read from a file at once: few system calls, and the buffer stays in the cache.
@@ -90,22 +90,26 @@ impl<W: Write> Fill for Buffered<'_, W> {
 
 /// Writes the draft's tar stream, with its two closing blocks, into `sink`.
 pub fn write_tar(draft: &LayerDraft, contents: &dyn Contents, sink: &mut impl Write) -> Result<(), WriteError> {
-    fill_tar(draft, contents, &mut Buffered { sink, buffer: vec![0; READ] })
+    fill_tar(draft.delta(), draft.epoch(), contents, &mut Buffered { sink, buffer: vec![0; READ] })
 }
 
-/// As [`write_tar`], for a sink that gives room.
-pub(super) fn fill_tar(draft: &LayerDraft, contents: &dyn Contents, sink: &mut impl Fill) -> Result<(), WriteError> {
-    let delta = draft.delta();
+/// As [`write_tar`], for any delta, with whiteouts dated `epoch`, and a sink that gives room.
+pub(super) fn fill_tar(
+    delta: &TreeDelta,
+    epoch: i64,
+    contents: &dyn Contents,
+    sink: &mut impl Fill,
+) -> Result<(), WriteError> {
     let entries = delta.entries();
     for (path, inode) in entries.iter().filter(|(_, inode)| inode.is_directory()) {
         write_header(sink, path, inode, 0)?;
     }
     for path in delta.whiteouts() {
         let name = [b".wh.".as_slice(), path.name()].concat();
-        write_mark(sink, &path.parent().unwrap_or_default(), &name, draft.epoch())?;
+        write_mark(sink, &path.parent().unwrap_or_default(), &name, epoch)?;
     }
     for path in delta.opaques() {
-        write_mark(sink, path, b".wh..wh..opq", draft.epoch())?;
+        write_mark(sink, path, b".wh..wh..opq", epoch)?;
     }
     for (path, inode) in entries.iter().filter(|(_, inode)| !inode.is_directory()) {
         match inode.content() {
