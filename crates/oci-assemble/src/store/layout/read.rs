@@ -62,6 +62,12 @@ impl Layout {
         &self.dir
     }
 
+    /// As [`BlobSource::open`], for a reader that outlives the borrow of the layout: it holds the blob's file itself.
+    pub fn reader(&self, descriptor: &Descriptor) -> Result<VerifiedReader<'static>> {
+        let (file, _) = self.file(descriptor)?.ok_or(StoreError::Missing { digest: descriptor.digest })?;
+        Ok(VerifiedReader::new(descriptor, file))
+    }
+
     /// Opens a blob's file; `None` when it is not there. Its size is right, its content is not verified.
     pub(in crate::store) fn file(&self, descriptor: &Descriptor) -> Result<Option<(File, Stamp)>> {
         let Some(dir) = blob_dir(&self.dir, &descriptor.digest)? else { return Ok(None) };
@@ -84,8 +90,7 @@ impl BlobSource for Layout {
     }
 
     fn open(&self, descriptor: &Descriptor) -> Result<VerifiedReader<'_>> {
-        let (file, _) = self.file(descriptor)?.ok_or(StoreError::Missing { digest: descriptor.digest })?;
-        Ok(VerifiedReader::new(descriptor, file))
+        self.reader(descriptor)
     }
 
     fn layout(&self) -> Option<&Layout> {
