@@ -46,30 +46,31 @@ impl fmt::Display for Compression {
 
 /// The module's ELF bytes: `bytes` themselves when they are not compressed. At most [`MODULE_MAX`] bytes come out.
 pub fn decompress(bytes: &[u8]) -> Result<Cow<'_, [u8]>, ElfError> {
+    decompress_within(bytes, MODULE_MAX)
+}
+
+/// Like [`decompress`], for other files that are compressed as modules are: at most `limit` bytes come out.
+pub fn decompress_within(bytes: &[u8], limit: u64) -> Result<Cow<'_, [u8]>, ElfError> {
     let Some(compression) = Compression::of(bytes) else {
-        return if bytes.len() as u64 > MODULE_MAX {
-            Err(ElfError::TooLarge { limit: MODULE_MAX })
-        } else {
-            Ok(Cow::Borrowed(bytes))
-        };
+        return if bytes.len() as u64 > limit { Err(ElfError::TooLarge { limit }) } else { Ok(Cow::Borrowed(bytes)) };
     };
     let failed = |source| ElfError::Compressed { compression, source };
     let plain = match compression {
-        Compression::Gzip => drain(flate2::bufread::MultiGzDecoder::new(bytes)),
+        Compression::Gzip => drain(flate2::bufread::MultiGzDecoder::new(bytes), limit),
         Compression::Xz => liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)
             .map_err(std::io::Error::from)
-            .and_then(|stream| drain(liblzma::bufread::XzDecoder::new_stream(bytes, stream))),
+            .and_then(|stream| drain(liblzma::bufread::XzDecoder::new_stream(bytes, stream), limit)),
         Compression::Zstd => zstd::stream::read::Decoder::with_buffer(bytes).and_then(|mut decoder| {
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-            drain(decoder)
+            drain(decoder, limit)
         }),
     };
-    plain.map_err(failed)?.map(Cow::Owned).ok_or(ElfError::TooLarge { limit: MODULE_MAX })
+    plain.map_err(failed)?.map(Cow::Owned).ok_or(ElfError::TooLarge { limit })
 }
 
-/// Everything of `reader`; `None` when there is more than [`MODULE_MAX`].
-fn drain(reader: impl Read) -> std::io::Result<Option<Vec<u8>>> {
+/// Everything of `reader`; `None` when there is more than `limit`.
+fn drain(reader: impl Read, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
     let mut plain = Vec::new();
-    reader.take(MODULE_MAX + 1).read_to_end(&mut plain)?;
-    Ok((plain.len() as u64 <= MODULE_MAX).then_some(plain))
+    reader.take(limit.saturating_add(1)).read_to_end(&mut plain)?;
+    Ok((plain.len() as u64 <= limit).then_some(plain))
 }

@@ -8,12 +8,14 @@
 mod compressed;
 mod modinfo;
 mod needed;
+mod relocatable;
 mod resolve;
 mod search;
 
-pub use compressed::{Compression, MODULE_MAX, decompress};
+pub use compressed::{Compression, MODULE_MAX, decompress, decompress_within};
 pub use modinfo::{Modinfo, is_module_name, module_name};
 pub use needed::{Class, Identity, Machine, Needed, identity};
+pub use relocatable::{Place, Relocatable, Section, Symbol};
 pub use resolve::{Libraries, Resolution, resolve};
 
 use crate::layer::WholeError;
@@ -36,6 +38,15 @@ pub enum ElfError {
         /// What the parser said.
         #[source]
         source: Option<object::read::Error>,
+    },
+    /// It is a program or library, not what the linker makes of object files before.
+    #[error("not a relocatable file")]
+    NotRelocatable,
+    /// It has something that cannot be written anew.
+    #[error("{what} cannot be handled")]
+    Unsupported {
+        /// What.
+        what: &'static str,
     },
     /// It has no `.modinfo`, so it is no kernel module.
     #[error("there is no .modinfo section")]

@@ -3,5 +3,6 @@
 pub mod elf;
 pub mod image;
 pub mod memory;
+pub mod module;
 pub mod ostree;
 pub mod tree;
