@@ -2,13 +2,32 @@
 //!
 //! depmod answers neither: it indexes a module of another kernel like any other, and a dependency that is nowhere
 //! shows up at boot. Terms: a module's *name* is that in the kernel (dashes are underscores), its *path* is relative
-//! to the modules directory; a *built-in* module is part of the kernel image.
+//! to the modules directory; a *built-in* module is part of the kernel image; a *checksum* is that of a symbol's type.
+//!
+//! [`normalise`] brings module files into one form. [`faults`] says what is wrong with a whole set by what modules say of
+//! themselves, and [`validate`] with modules that are to be added, down to their symbols.
+
+mod exports;
+mod normalise;
+mod paths;
+mod signature;
+mod symbols;
+mod symvers;
+mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use oci_assemble::elf::{Modinfo, module_name};
 use oci_assemble::tree::TreePath;
+
+pub use exports::Exports;
+pub use normalise::{Facts, NormaliseError, NormaliseFault, Normalised, normalise};
+pub use paths::BuildPaths;
+pub use signature::{SignatureError, unsigned};
+pub use symbols::{Export, Symbols};
+pub use symvers::{Exported, Symvers, SymversError};
+pub use validate::{Candidate, Target, Verdict, validate};
 
 use crate::kernel::KernelRelease;
 
@@ -72,14 +91,75 @@ pub enum Fault {
         /// Name of what it needs.
         needs: String,
     },
+    /// Its file is damaged, or no module.
+    Unreadable {
+        /// The module.
+        path: TreePath,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Neither the kernel nor a module exports a symbol that it uses.
+    UnresolvedSymbol {
+        /// The module.
+        path: TreePath,
+        /// The symbol.
+        symbol: String,
+    },
+    /// It was built against another type of a symbol, so the kernel refuses it.
+    CrcMismatch {
+        /// The module.
+        path: TreePath,
+        /// The symbol.
+        symbol: String,
+        /// The checksum it was built against.
+        expected: u32,
+        /// The checksum of the symbol that is there.
+        found: u32,
+    },
+    /// Its licence does not allow a symbol that it uses, so the kernel refuses it.
+    GplOnly {
+        /// The module.
+        path: TreePath,
+        /// The symbol.
+        symbol: String,
+        /// Its licence, as it is written.
+        license: Option<String>,
+    },
+}
+
+impl Fault {
+    /// The module that it is about, relative to the modules directory.
+    pub fn path(&self) -> &TreePath {
+        match self {
+            Self::OtherKernel { path, .. }
+            | Self::MissingDependency { path, .. }
+            | Self::Unreadable { path, .. }
+            | Self::UnresolvedSymbol { path, .. }
+            | Self::CrcMismatch { path, .. }
+            | Self::GplOnly { path, .. } => path,
+        }
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", relative(self.path()))?;
         match self {
-            Self::OtherKernel { path, found, .. } => write!(f, "{} is built for kernel {found:?}", relative(path)),
-            Self::MissingDependency { path, needs } => {
-                write!(f, "{} needs {needs:?}, which is nowhere", relative(path))
+            Self::OtherKernel { found, .. } => write!(f, "is built for kernel {found:?}"),
+            Self::MissingDependency { needs, .. } => write!(f, "needs {needs:?}, which is nowhere"),
+            Self::Unreadable { reason, .. } => write!(f, "is no usable kernel module: {reason}"),
+            Self::UnresolvedSymbol { symbol, .. } => {
+                write!(f, "uses {symbol:?}, which neither the kernel nor a module exports")
+            }
+            Self::CrcMismatch { symbol, expected, found, .. } => {
+                write!(f, "was built against another {symbol:?}: checksum {expected:#010x}, here it is {found:#010x}")
+            }
+            Self::GplOnly { symbol, license, .. } => {
+                write!(
+                    f,
+                    "uses {symbol:?}, which its licence {:?} does not allow",
+                    license.as_deref().unwrap_or("none")
+                )
             }
         }
     }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+mod linking;
+mod one_form;
+
 fn path(text: &str) -> TreePath {
     TreePath::new(text).unwrap()
 }
