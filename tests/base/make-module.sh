@@ -2,6 +2,7 @@
 # Compiles fixtures/probe-module for the kernel of the base image: make-module.sh [DIR]
 #
 #   DIR/modules/KVER/{probe_core,probe}.ko   for the release KVER that DIR/kernel names
+#   DIR/Module.symvers                       what that kernel and its own modules export, with checksums
 #   DIR/modules.stamp                        digest of what made them; a second run with the same does nothing
 #
 # The compiler and the kernel's headers live in a throw-away Debian tree: the host needs neither, and the
@@ -32,13 +33,15 @@ debootstrap "$partial/log" --variant=apt --format=null --include="linux-headers-
   --customize-hook="sync-in '$sources' /usr/src/probe-module" \
   --customize-hook="chroot \"\$1\" make -C /usr/src/probe-module KVER=$kernel" \
   --customize-hook="copy-out /usr/src/probe-module/probe_core.ko /usr/src/probe-module/probe.ko '$partial/modules/$kernel'" \
+  --customize-hook="copy-out /usr/src/linux-headers-$kernel/Module.symvers '$partial'" \
   -- - || {
   echo "make-module.sh: if the archive no longer has the headers of $kernel, remove $dir/base.stamp and start again" >&2
   exit 1
 }
-chmod 0644 "$partial/modules/$kernel"/*.ko
+chmod 0644 "$partial/modules/$kernel"/*.ko "$partial/Module.symvers"
 
 rm -rf "$dir/modules"
 mv "$partial/modules" "$dir/modules"
+mv "$partial/Module.symvers" "$dir/Module.symvers"
 echo "$digest" >"$dir/modules.stamp"
 summary
