@@ -4,7 +4,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
-for directory in base clients; do
+for directory in base clients rpm; do
   python3 -B -m unittest discover -q -s "$here/$directory"
 done
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Turns Debian packages into one spec file with an RPM for each: debian_rpms.py ARCHIVES ROOT OUT
 
-ARCHIVES holds the .deb files whose trees are unpacked together in ROOT. Written are OUT/userland.spec and OUT/files,
-the paths that it packs. The packages keep name, version, modes and owners; /etc is configuration. Dependencies are lost:
-whoever installs them names them all. Documentation, translations and all of /var are left out.
+ARCHIVES holds the .deb files whose trees are unpacked together in ROOT. Written are OUT/userland.spec, OUT/files (the
+paths that it packs) and OUT/names (the RPMs of a base image). The packages keep name, version and modes; all belongs to
+root, and /etc is configuration. Dependencies are lost: whoever installs the packages names them all. Documentation,
+translations and all of /var are left out.
 """
 
 import multiprocessing
@@ -16,16 +17,17 @@ import tarfile
 NOT_CONVERTED = frozenset(
     """adduser base-files base-passwd bzip2 createrepo-c dash debconf debianutils debugedit dirmngr dpkg dpkg-dev gnupg
     gnupg-l10n gpg-agent gpgsm init-system-helpers libasan8 libcreaterepo-c1 libdpkg-perl libdrpm0 libgcc-14-dev
-    libgdbm-compat4t64 libgdbm6t64 libhwasan0 libitm1 liblsan0 libpam-runtime libperl5.40 libquadmath0 libtsan2 libubsan1
-    media-types netbase patch perl perl-base perl-modules-5.40 pinentry-curses libcc1-0 libgprofng0 libksba8""".split()
+    libgdbm-compat4t64 libgdbm6t64 libhwasan0 libitm1 liblsan0 libpam-runtime libperl5.40 libquadmath0 libtsan2
+    libubsan1 media-types netbase patch perl perl-base perl-modules-5.40 pinentry-curses libcc1-0
+    libgprofng0 libksba8""".split()
 )
 # RPMs that are not in the base image: name -> (Debian packages that they consist of, header lines).
 EXTRAS = {
     "gcc": (
         frozenset(
-            """binutils binutils-common binutils-x86-64-linux-gnu cpp cpp-14 cpp-14-x86-64-linux-gnu cpp-x86-64-linux-gnu
-            gcc gcc-14 gcc-14-x86-64-linux-gnu gcc-x86-64-linux-gnu libbinutils libctf-nobfd0 libctf0 libisl23 libjansson4
-            libmpc3 libmpfr6 libsframe1""".split()
+            """binutils binutils-common binutils-x86-64-linux-gnu cpp cpp-14 cpp-14-x86-64-linux-gnu
+            cpp-x86-64-linux-gnu gcc gcc-14 gcc-14-x86-64-linux-gnu gcc-x86-64-linux-gnu libbinutils libctf-nobfd0
+            libctf0 libisl23 libjansson4 libmpc3 libmpfr6 libsframe1""".split()
         ),
         (),
     ),
@@ -34,6 +36,8 @@ EXTRAS = {
 }
 # Files of RPMs that Debian's maintainer scripts would have made, as symbolic links: RPM -> {path: target}.
 LINKS = {"bash": {"usr/bin/sh": "bash"}, "mawk": {"usr/bin/awk": "mawk"}}
+# Directories that packages own below /var, which is dropped otherwise.
+DIRECTORIES = {"dkms": ["var/lib/dkms"]}
 CAPABILITIES = {"usr/bin/ping": "cap_net_raw=p"}
 PROVIDES = {
     "bash": "/bin/sh /bin/bash",
@@ -43,9 +47,12 @@ PROVIDES = {
 }
 MERGED = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
 DROPPED = (
-    *("var/", "run/", "etc/init.d/", "etc/cron.", "etc/apt/", "etc/kernel/", "etc/dpkg/", "usr/lib/dkms/common.postinst"),
-    *("usr/share/" + name + "/" for name in ("doc", "man", "locale", "info", "lintian", "bash-completion", "common-licenses")),
-    *("usr/share/" + name + "/" for name in ("perl5", "debconf", "bug", "zsh", "gdb", "doc-base", "initramfs-tools")),
+    *("var/", "run/", "etc/init.d/", "etc/cron.", "etc/apt/", "etc/kernel/", "etc/dpkg/"),
+    *(
+        f"usr/share/{name}/"
+        for name in """bash-completion bug common-licenses debconf doc doc-base gdb info initramfs-tools lintian locale
+        man perl5 zsh""".split()
+    ),
     # 33 MB: compiles at link time.
     "usr/libexec/gcc/x86_64-linux-gnu/14/lto1",
     # Plugins of rpm that need services or rights a container has not; "unshare" is a package of its own.
@@ -114,7 +121,9 @@ def subpackage(name, number, members, header=()):
     lines = [f"%package -n {name}", *version(number), f"Summary: {name}, as Debian has it", "AutoReqProv: no"]
     if name in PROVIDES:
         lines.append("Provides: " + PROVIDES[name])
-    return [*lines, *header, f"%description -n {name}", "Converted.", f"%files -n {name}", *file_lines(members), ""]
+    directories = [f"%dir /{path}" for path in DIRECTORIES.get(name, ())]
+    lines += [*header, f"%description -n {name}", "Converted."]
+    return [*lines, f"%files -n {name}", *file_lines(members), *directories, ""]
 
 
 def sections(packages):
@@ -154,6 +163,7 @@ def main():
     ]
     for links in LINKS.values():
         spec += [f"ln -s {target} %{{buildroot}}/{path}" for path, target in links.items()]
+    spec += [f"mkdir -p %{{buildroot}}/{path}" for paths in DIRECTORIES.values() for path in paths]
     made = {path for links in LINKS.values() for path in links}
     paths = set()
     for name, (number, members, header) in sorted(rpms.items()):

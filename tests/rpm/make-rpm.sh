@@ -23,7 +23,7 @@ dir=${1:-.work}
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 lock "$dir"
-mapfile -t made_by < <(find "$here" "$probe" -type f ! -name check.sh ! -path '*/__pycache__/*' | LC_ALL=C sort)
+mapfile -t made_by < <(find "$here" "$probe" -type f ! -name check.sh ! -name 'test_*' ! -name '*.pyc' | LC_ALL=C sort)
 digest=$(recipe_digest "${made_by[@]}" "$here"/../base/{lib.sh,split-layers.py,debian_files.py,oci_layout.py})
 summary() { echo "rpm: image $dir/rpm-base, repositories $(cd "$dir/rpm" && echo *) in $dir/rpm"; }
 if finished "$dir/rpm.stamp" "$digest"; then summary; exit 0; fi
@@ -46,8 +46,8 @@ enter() {
 
 # --- tools; the image is made of the same packages
 echo "rpm: unpacking Debian $suite" >&2
-userland=bash,coreutils,diffutils,dnf,findutils,grep,gzip,iputils-ping,kmod,libc-bin,libcap2-bin,mawk,passwd,python3-rpm,rpm,sed
-userland+=,systemd,tar,util-linux,xz-utils
+userland=bash,coreutils,diffutils,dnf,findutils,grep,gzip,iputils-ping,kmod,libc-bin,libcap2-bin,mawk,passwd
+userland+=,python3-rpm,rpm,sed,systemd,tar,util-linux,xz-utils
 # Unpacked only, not installed; the archives stay where apt put them.
 debootstrap "$partial/log" --variant=extract --aptopt='APT::Install-Recommends "false"' \
   --skip=essential/unlink,cleanup/apt --include="$userland,createrepo-c,dkms,gcc,gnupg,make" -- "$tree"
@@ -63,7 +63,8 @@ cp "$here/macros" "$tree/etc/rpm/macros"
 rm "$tree"/usr/lib/rpm/macros.d/macros.transaction_[!u]*
 enter ldconfig
 # The variable keeps the compiler from leaving files of its own, which have times in them.
-enter env PYTHONDONTWRITEBYTECODE=1 python3 -m compileall -q -j0 --invalidation-mode unchecked-hash /usr/lib/python3 /usr/lib/python3.13
+enter env PYTHONDONTWRITEBYTECODE=1 python3 -m compileall -q -j0 --invalidation-mode unchecked-hash \
+  /usr/lib/python3 /usr/lib/python3.13
 
 # --- packages
 echo "rpm: building packages" >&2
@@ -77,6 +78,7 @@ build() {
 }
 enter python3 -B /bed/debian_rpms.py /var/cache/apt/archives / /bed/specs
 build compose userland probe &
+userland_build=$!
 {
   build compose filesystem probe
   build compose testbed-release probe
@@ -89,8 +91,11 @@ build compose userland probe &
   build extras zfs probe
   build extras probe-dkms probe
 } &
-wait %2
-wait %1
+other_builds=$!
+status=0
+wait "$userland_build" || status=1
+wait "$other_builds" || status=1
+[ $status = 0 ] || exit 1
 rpms=$tree/bed/rpm
 rm "$rpms"/compose/kernel-devel-* "$rpms"/signed/tree-{broken,colors}-*
 mv "$rpms"/compose/{dkms,gcc,make,rpm-plugin-unshare}-[0-9]* "$rpms/extras"
@@ -104,7 +109,9 @@ enter bash -euc 'cd /bed/rpm/signed
   gpgconf --kill all
   cd ..
   for repository in *; do
-    createrepo_c --quiet --revision "$SOURCE_DATE_EPOCH" --set-timestamp-to-revision --general-compress-type gz "$repository"
+    touch --date="@$SOURCE_DATE_EPOCH" "$repository"/*.rpm
+    createrepo_c --quiet --revision "$SOURCE_DATE_EPOCH" --set-timestamp-to-revision --general-compress-type gz \
+      "$repository"
   done' >"$partial/log" 2>&1 || { cat "$partial/log" >&2; exit 1; }
 
 # --- image
@@ -122,13 +129,14 @@ enter chroot /bed/image ldconfig
 install_rpms install kernel
 enter sh /bed/shape-image.sh /bed/image
 enter rpm --root /bed/image -qa --qf '[%{=NAME}\t%{FILENAMES}\n]' | LC_ALL=C sort >"$partial/owners"
-tar --xattrs --xattrs-include=security.capability --numeric-owner --sort=name -C "$rpms/../image" -cf "$partial/rootfs.tar" .
+tar --xattrs --xattrs-include=security.capability --numeric-owner --sort=name \
+  -C "$tree/bed/image" -cf "$partial/rootfs.tar" .
 
 echo "rpm: writing layers" >&2
 python3 -B "$here/rpm_layers.py" "$partial/rootfs.tar" "$partial/owners" "$partial/layout"
 
 rm -rf "$dir/rpm" "$dir/rpm-base"
-cp -r "$rpms" "$partial/rpm"
+cp -r --preserve=timestamps "$rpms" "$partial/rpm"
 mv "$partial/rpm" "$dir/rpm"
 mv "$partial/layout" "$dir/rpm-base"
 echo "$digest" >"$dir/rpm.stamp"
