@@ -19,7 +19,7 @@ NOT_CONVERTED = frozenset(
     gnupg-l10n gpg-agent gpgsm init-system-helpers libasan8 libcreaterepo-c1 libdpkg-perl libdrpm0 libgcc-14-dev
     libgdbm-compat4t64 libgdbm6t64 libhwasan0 libitm1 liblsan0 libpam-runtime libperl5.40 libquadmath0 libtsan2
     libubsan1 media-types netbase patch perl perl-base perl-modules-5.40 pinentry-curses libcc1-0
-    libgprofng0 libksba8""".split()
+    libgprofng0""".split()
 )
 # RPMs that are not in the base image: name -> (Debian packages that they consist of, header lines).
 EXTRAS = {
@@ -53,6 +53,7 @@ DROPPED = (
         for name in """bash-completion bug common-licenses debconf doc doc-base gdb info initramfs-tools lintian locale
         man perl5 zsh""".split()
     ),
+    "usr/lib/python3/dist-packages/hawkey/test/",
     # 33 MB: compiles at link time.
     "usr/libexec/gcc/x86_64-linux-gnu/14/lto1",
     # Plugins of rpm that need services or rights a container has not; "unshare" is a package of its own.
