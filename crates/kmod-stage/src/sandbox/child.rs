@@ -32,6 +32,18 @@ pub(super) fn confine(command: &mut Command, prepared: Prepared) {
     unsafe { command.pre_exec(move || enter(&prepared).map_err(io::Error::from)) };
 }
 
+/// Makes `command` end with the thread that starts it, also when that is killed.
+pub(crate) fn end_with_parent(command: &mut Command) {
+    let parent = process::getpid();
+    let tie = move || {
+        die_with_parent()?;
+        // The caller may have died before it could be watched.
+        if process::getppid() == Some(parent) { Ok(()) } else { Err(io::Error::from(Errno::SRCH)) }
+    };
+    // SAFETY: makes system calls only; it neither allocates nor takes a lock.
+    unsafe { command.pre_exec(tie) };
+}
+
 /// The version of the Landlock interface; none where the kernel has none.
 pub(super) fn landlock_version() -> Option<u32> {
     /// `LANDLOCK_CREATE_RULESET_VERSION` of linux/landlock.h.

@@ -25,6 +25,7 @@ mod run;
 mod spec;
 mod syscalls;
 
+pub(crate) use child::end_with_parent;
 pub use error::{SandboxError, Step};
 pub use policy::{Climbed, Rung, SandboxPolicy, climb};
 pub use run::{Confinement, Outcome, run};
