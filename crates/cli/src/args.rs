@@ -103,6 +103,8 @@ pub(crate) enum Command {
     Lint(LintArgs),
     /// Show what an image holds
     Inspect(InspectArgs),
+    /// Boot an image in QEMU, load modules and run a command in it
+    Boot(BootArgs),
     /// Copy an image, byte for byte
     Mirror(MirrorArgs),
     /// Verify every blob of a layout
@@ -162,6 +164,73 @@ pub(crate) struct InspectArgs {
     /// Platform to choose from an index [default: this machine's]
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BootArgs {
+    /// Image to boot, as oci:DIR[:TAG], oci-archive:FILE, docker://REF or containers-storage:REF
+    pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Kernel module to load by name; can be repeated
+    #[arg(long = "module", value_name = "NAME")]
+    pub(crate) modules: Vec<String>,
+    /// Shell command to run as root after the modules; it must exit with 0
+    #[arg(long, value_name = "COMMAND", conflicts_with = "script")]
+    pub(crate) run: Option<String>,
+    /// As --run, from a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) script: Option<PathBuf>,
+    /// Start the image's systemd before, and fail when a unit does
+    #[arg(long)]
+    pub(crate) systemd: bool,
+    /// Memory of the machine, in MiB
+    #[arg(long, value_name = "MIB", default_value = "2048")]
+    pub(crate) memory: NonZero<u32>,
+    /// Processors of the machine
+    #[arg(long, value_name = "N", default_value = "2")]
+    pub(crate) cpus: NonZero<u32>,
+    /// Empty disk, /dev/vdb and so on, of as many bytes or, with K, M or G, of 1024 times as many; can be repeated
+    #[arg(long = "disk", value_name = "SIZE", value_parser = size)]
+    pub(crate) disks: Vec<u64>,
+    /// Whether to use this machine's processor through KVM
+    #[arg(long, value_enum, default_value_t = Kvm::Off)]
+    pub(crate) kvm: Kvm,
+    /// Seconds until the machine is switched off
+    #[arg(long, value_name = "SECONDS", default_value = "600")]
+    pub(crate) timeout: NonZero<u32>,
+    /// File for what the machine writes to its console
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// QEMU to use [default: qemu-system-x86_64 or qemu-system-aarch64]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) qemu: Option<PathBuf>,
+    /// Platform to choose from an index [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+}
+
+/// Whether to use the host's processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kvm {
+    /// Emulate; works everywhere
+    Off,
+    /// Emulate when nothing boots with KVM
+    Auto,
+    /// Fail without KVM
+    Require,
+}
+
+/// A number of bytes, with K, M or G for powers of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'K') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'M') => (&text[..text.len() - 1], 1 << 20),
+        Some(b'G') => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1_u64),
+    };
+    let number: Option<u64> = digits.parse().ok().filter(|number| *number > 0);
+    number.and_then(|number| number.checked_mul(unit)).ok_or_else(|| "expected a number, with K, M or G behind".into())
 }
 
 #[derive(Args, Debug)]

@@ -3,7 +3,8 @@
 use std::env;
 use std::io::IsTerminal;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 /// `SOURCE_DATE_EPOCH`, when it is set and not empty (reproducible-builds.org, specification).
 pub(crate) fn source_date_epoch() -> Option<String> {
@@ -20,6 +21,18 @@ pub(crate) fn cache_dir() -> Option<PathBuf> {
 /// Where temporary trees go.
 pub(crate) fn temp_dir() -> PathBuf {
     env::temp_dir()
+}
+
+/// The program of this name in the directories of `PATH`, which `name` may also be a path to.
+pub(crate) fn program(name: &Path) -> Option<PathBuf> {
+    let executable = |path: &Path| {
+        let metadata = path.metadata().ok()?;
+        (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0).then(|| path.canonicalize().ok())?
+    };
+    if name.components().count() > 1 {
+        return executable(name);
+    }
+    env::split_paths(&env::var_os("PATH")?).find_map(|directory| executable(&directory.join(name)))
 }
 
 /// Processors this process may use.

@@ -60,6 +60,7 @@ fn run(cli: &Cli, ui: Ui) -> Result<(), Failure> {
         Some(Command::Plan(args)) => cmd::plan::run(args, ui, cache),
         Some(Command::Lint(args)) => cmd::lint::run(args, ui, cache),
         Some(Command::Inspect(args)) => cmd::inspect::run(args, ui, cache),
+        Some(Command::Boot(args)) => cmd::boot::run(args, ui, cache),
         Some(Command::Mirror(args)) => cmd::mirror::run(args, ui, cache),
         Some(Command::Fsck(args)) => cmd::care::fsck(args, ui),
         Some(Command::Gc(args)) => cmd::care::gc(args, ui),

@@ -68,6 +68,16 @@ impl Ui {
         }
     }
 
+    /// Passes on what a guest writes, when detail is wanted; what would steer a terminal is left out.
+    pub(crate) fn guest(self, bytes: &[u8]) {
+        if self.verbose > 0 {
+            let shown = |byte: &&u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~' | 0x80..);
+            let plain: Vec<u8> = bytes.iter().filter(shown).copied().collect();
+            // Whoever reads has seen enough.
+            let _closed = std::io::stderr().lock().write_all(&plain);
+        }
+    }
+
     /// Reports the end of a run that failed.
     pub(crate) fn fail(self, failure: &Failure) {
         let text = failure.to_string();

@@ -1,5 +1,6 @@
 //! One file each subcommand.
 
+pub(crate) mod boot;
 pub(crate) mod build;
 pub(crate) mod care;
 pub(crate) mod help;

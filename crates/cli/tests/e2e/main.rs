@@ -3,6 +3,7 @@
 
 mod archives;
 mod base;
+mod boot;
 mod files;
 mod killed;
 mod messages;

@@ -324,6 +324,32 @@ const INSPECTION: &[Case] = &[
     ("unknown shell", |_| {}, &["completions", "tcsh"]),
 ];
 
+const BOOTS: &[Case] = &[
+    ("boot of nothing", |_| {}, &["boot"]),
+    ("boot of no image", |_| {}, &["boot", "oci:nowhere"]),
+    (
+        "boot without kernel",
+        |scene| other_base(scene, |tree| tree.remove(&TreePath::new("usr/lib/modules").unwrap())),
+        &["boot", "oci:base", "--qemu", "/bin/true"],
+    ),
+    (
+        "boot with two kernels",
+        |scene| other_base(scene, |tree| add_file(tree, "usr/lib/modules/1.0/vmlinuz", 0o644, "kernel")),
+        &["boot", "oci:base", "--qemu", "/bin/true"],
+    ),
+    ("boot without a shell", |_| {}, &["boot", "oci:base", "--qemu", "/bin/true"]),
+    (
+        "boot of a corrupt layout",
+        |scene| damaged(scene, |bytes| *bytes.last_mut().unwrap() ^= 1),
+        &["boot", "oci:base", "--qemu", "/bin/true"],
+    ),
+    ("boot without QEMU", |_| {}, &["boot", "oci:base", "--qemu", "no-qemu"]),
+    ("boot with a bad module", |_| {}, &["boot", "oci:base", "--module", "a b", "--qemu", "/bin/true"]),
+    ("boot with a bad disk", |_| {}, &["boot", "oci:base", "--disk", "1T"]),
+    ("boot with a missing script", |_| {}, &["boot", "oci:base", "--script", "none.sh"]),
+    ("boot with command and script", |_| {}, &["boot", "oci:base", "--script", "a", "--run", "b"]),
+];
+
 /// Runs the cases and holds what they say against `golden/NAME.txt`.
 fn check(golden: &str, cases: &[Case]) {
     let mut text = String::new();
@@ -375,6 +401,11 @@ fn about_lints() {
 #[test]
 fn about_inspection() {
     check("inspection", INSPECTION);
+}
+
+#[test]
+fn about_boots() {
+    check("boots", BOOTS);
 }
 
 fn render(text: &mut String, name: &str, arguments: &[&str], run: &Run, root: &Path) {
