@@ -3,11 +3,24 @@
 //! A bootable image keeps each kernel below `/usr/lib/modules/RELEASE`, `vmlinuz` beside its modules. A directory
 //! without `vmlinuz` is what package managers leave behind when they replace a kernel: bootc ignores it, other tools
 //! take it for a kernel.
+//!
+//! `offer` names the kernels of repositories, `pin` chooses among them and the base's, `range` knows which ones OpenZFS
+//! supports.
+
+mod offer;
+mod pin;
+mod pin_error;
+mod range;
 
 use std::fmt;
 use std::str::FromStr;
 
 use oci_assemble::tree::{FileTree, Inode, Resolved, TreePath};
+
+pub use offer::{KernelPackage, Offers};
+pub use pin::{BaseKernel, Direction, ExactPackage, KernelDecision, decide};
+pub use pin_error::{Lacking, PinError};
+pub use range::{LinuxVersion, MetaError, UnsupportedKernel, ZfsKernels};
 
 /// Where kernels are, relative to the root.
 pub const MODULES: &str = "usr/lib/modules";

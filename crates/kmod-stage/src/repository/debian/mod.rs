@@ -1,5 +1,5 @@
 //! Metadata of Debian repositories: `Release` or `InRelease`, and the `Packages` files they pin (apt-ftparchive(1),
-//! https://wiki.debian.org/DebianRepository/Format).
+//! <https://wiki.debian.org/DebianRepository/Format>).
 
 mod packages;
 mod release;
