@@ -73,9 +73,12 @@ pub(crate) struct Build {
     /// Where to write the image, as oci:DIR[:TAG] or oci-archive:FILE[:TAG] [default: the recipe's]
     #[arg(short = 'o', long = "output", value_name = "IMAGE")]
     pub(crate) destination: Option<String>,
-    /// Build even when nothing changed since the last build
+    /// Build even when nothing changed since the last build, and use or keep no result of builders
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// Run builders even when their results are kept, and keep the new ones
+    #[arg(long, conflicts_with = "no_cache")]
+    pub(crate) rebuild: bool,
     /// How far depmod must be confined
     #[arg(long, value_enum, default_value_t = Sandbox::Auto)]
     pub(crate) sandbox: Sandbox,

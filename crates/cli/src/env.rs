@@ -1,10 +1,13 @@
 //! The only reader of the environment and of the machine's settings.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::io::IsTerminal;
 use std::num::NonZero;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use crate::builders::PodmanHere;
 
 /// `SOURCE_DATE_EPOCH`, when it is set and not empty (reproducible-builds.org, specification).
 pub(crate) fn source_date_epoch() -> Option<String> {
@@ -71,4 +74,23 @@ pub(crate) fn now() -> i128 {
 /// The current directory.
 pub(crate) fn current_dir() -> std::io::Result<PathBuf> {
     env::current_dir()
+}
+
+/// What this machine wants of podman: `ASSEMBLE_PODMAN` (program), `ASSEMBLE_PODMAN_RUNTIME`, and words separated by
+/// spaces in `ASSEMBLE_PODMAN_ARGUMENTS` (for podman-create) and `ASSEMBLE_PODMAN_OPTIONS` (for every call).
+pub(crate) fn podman() -> PodmanHere {
+    let text = |name: &str| env::var(name).ok().filter(|text| !text.is_empty());
+    let words = |name: &str| text(name).unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+    PodmanHere {
+        program: text("ASSEMBLE_PODMAN").map(PathBuf::from),
+        runtime: text("ASSEMBLE_PODMAN_RUNTIME"),
+        arguments: words("ASSEMBLE_PODMAN_ARGUMENTS"),
+        global: words("ASSEMBLE_PODMAN_OPTIONS"),
+    }
+}
+
+/// Proxies for containers with a network.
+pub(crate) fn proxies() -> BTreeMap<String, String> {
+    let names = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+    names.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?))).collect()
 }

@@ -10,6 +10,7 @@ use oci_assemble::plan::configure::ConfigurationError;
 use oci_assemble::store::{ProxyError, StoreError};
 
 use kmod_stage::depmod::DepmodError;
+use kmod_stage::podman::RuntimeError;
 
 /// What went wrong, as far as scripts care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,19 +53,23 @@ pub(crate) struct Failure {
     context: String,
     source: Option<Box<dyn Error + Send + Sync>>,
     hint: Option<String>,
+    /// The end of what a container printed.
+    output: Vec<String>,
 }
 
 impl Failure {
     /// An error that has no cause of its own.
     pub(crate) fn new(class: Class, text: impl Into<String>) -> Self {
-        Self { class, context: text.into(), source: None, hint: None }
+        Self { class, context: text.into(), source: None, hint: None, output: Vec::new() }
     }
 
     /// An error with its cause. `context` is a lowercase gerund: "reading the recipe".
     pub(crate) fn of(class: Class, context: impl Into<String>, error: impl Error + Send + Sync + 'static) -> Self {
         let class = refine(class, &error);
         let hint = hint(class, &error);
-        Self { class, context: context.into(), source: Some(Box::new(error)), hint }
+        let of_container = chain(&error).find_map(|error| error.downcast_ref::<RuntimeError>());
+        let output = of_container.map(|error| error.tail().to_vec()).unwrap_or_default();
+        Self { class, context: context.into(), source: Some(Box::new(error)), hint, output }
     }
 
     /// With something the user can do.
@@ -116,6 +121,9 @@ fn of_library(error: &(dyn Error + 'static)) -> Option<Class> {
     if let Some(error) = error.downcast_ref::<StoreError>() {
         return of_store(error);
     }
+    if let Some(error) = error.downcast_ref::<RuntimeError>() {
+        return Some(of_runtime(error));
+    }
     if lacks_depmod(error) {
         return Some(Class::Unavailable);
     }
@@ -131,6 +139,18 @@ fn of_library(error: &(dyn Error + 'static)) -> Option<Class> {
 /// Whether no sandbox, or no depmod for it, could be had: the machine's fault, not that of the modules.
 fn lacks_depmod(error: &(dyn Error + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(DepmodError::NoSandbox { .. }))
+}
+
+fn of_runtime(error: &RuntimeError) -> Class {
+    match error {
+        RuntimeError::Exit { .. }
+        | RuntimeError::Mismatch { .. }
+        | RuntimeError::Layout { .. }
+        | RuntimeError::Manifest { .. } => Class::Data,
+        RuntimeError::TimedOut { .. } | RuntimeError::NoAnswer { .. } | RuntimeError::Cancelled => Class::Transient,
+        RuntimeError::Start { .. } | RuntimeError::Scratch { .. } | RuntimeError::Log(_) => Class::Io,
+        _ => Class::Unavailable,
+    }
 }
 
 fn of_store(error: &StoreError) -> Option<Class> {
@@ -193,6 +213,9 @@ fn hint(class: Class, error: &(dyn Error + 'static)) -> Option<String> {
     if chain(error).any(lacks_depmod) {
         return Some("install depmod (package kmod), or allow unprivileged user namespaces".into());
     }
+    if let Some(error) = chain(error).find_map(|error| error.downcast_ref::<RuntimeError>()) {
+        return error.hint().map(str::to_owned);
+    }
     let of_store = chain(error).find_map(|error| error.downcast_ref::<StoreError>());
     match of_store {
         Some(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound && class == Class::Usage => {
@@ -217,6 +240,9 @@ impl fmt::Display for Failure {
         while let Some(error) = cause {
             write!(f, "\n  caused by: {error}")?;
             cause = error.source();
+        }
+        for line in &self.output {
+            write!(f, "\n  | {line}")?;
         }
         match &self.hint {
             Some(hint) => write!(f, "\nhint: {hint}"),

@@ -1,12 +1,14 @@
 //! The command line: reads arguments and environment, calls the library, prints, exits.
 
 mod args;
+mod builders;
 mod cmd;
 mod env;
 mod exit;
 mod output;
 mod ui;
 mod wire;
+mod works;
 
 use std::process::ExitCode;
 

@@ -22,8 +22,10 @@ use oci_assemble::store::{
 };
 
 use crate::args::{RecipeArgs, Sandbox, SourceArgs};
+use crate::builders::Builds;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::works;
 
 /// A recipe with the directory its files lie below.
 pub(crate) struct Job {
@@ -139,6 +141,11 @@ impl BlobCache {
         Self { explicit: explicit.map(Path::to_owned), private: OnceCell::new() }
     }
 
+    /// The cache directory, when there is one.
+    pub(crate) fn root(&self, cache: Option<&Arc<CacheDir>>) -> Option<PathBuf> {
+        self.explicit.clone().or_else(|| cache.and_then(|_| env::cache_dir()))
+    }
+
     fn open(&self, cache: Option<&Arc<CacheDir>>) -> Result<Transaction, Failure> {
         let path = match (&self.explicit, cache) {
             (Some(path), _) => path.join("images"),
@@ -191,20 +198,23 @@ pub(crate) struct StageSettings {
     pub(crate) jobs: NonZero<usize>,
 }
 
-/// The stages of a recipe, grouped into layers: each `files` stage its own, in order; then all kernel modules with their
-/// indexes, wherever they come from; the configuration last.
-pub(crate) fn groups(job: &Job, settings: &StageSettings) -> Result<Vec<Group>, Failure> {
+/// The stages of a recipe, grouped into layers: packages first, as everything else builds upon them; each other stage its
+/// own, in order; then all kernel modules with their indexes, wherever they come from; the configuration last.
+pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_>) -> Result<Vec<Group>, Failure> {
     let recipe = job.recipe();
     recipe.available().context(Class::Unavailable, format!("preparing {}", recipe.image.name))?;
     let root = || job.root.try_clone().context(Class::Io, "opening the recipe's directory again");
     let mut groups: Vec<Group> = Vec::new();
+    if let Some(work) = works::packages(job)? {
+        let stage = builds.stage("packages", work)?;
+        groups.push(Group { name: "packages".into(), stages: vec![Box::new(stage)] });
+    }
     let mut modules = Group { name: "modules".into(), stages: Vec::new() };
     let mut kernel = match &recipe.kernel.pin {
         KernelPin::Exact(release) => Some(release.clone()),
         _ => None,
     };
     for stage in &recipe.stages {
-        stage.available().context(Class::Unavailable, "preparing the stages")?;
         match &stage.kind {
             StageKind::Files(files) => {
                 let source = files.source.as_path().to_owned();
@@ -221,8 +231,11 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings) -> Result<Vec<Group>, 
                 let sources = built.source.iter().map(|path| path.as_path().to_owned()).collect();
                 modules.stages.push(Box::new(ModulesStage::new(&stage.name, root()?, sources, built.kernel.clone())));
             }
-            // `available` has refused every other kind.
-            _ => {}
+            StageKind::Dkms(_) | StageKind::Zfs(_) | StageKind::NvidiaOpen(_) => {
+                let [own, rest] = builds.stage(&stage.name, works::compiled(job, stage)?)?.split();
+                modules.stages.push(Box::new(own));
+                groups.push(Group { name: stage.name.clone(), stages: vec![Box::new(rest)] });
+            }
         }
     }
     if !modules.stages.is_empty() {

@@ -9,6 +9,7 @@
 //! makes the directories for temporary files.
 
 pub mod boot;
+pub mod build;
 pub mod builder;
 pub mod bundle;
 pub mod capture;

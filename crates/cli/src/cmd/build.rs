@@ -5,6 +5,7 @@ use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
 
+use kmod_stage::bundle::Reuse;
 use kmod_stage::stage::kernel;
 use oci_assemble::image::{Digest, Epoch, Image, ImageReference};
 use oci_assemble::inspect::lint::{Forbid, LayerFacts, LintInput, LintOptions, LintReport, Severity, lint};
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::lint::image_facts;
 use super::plan::merged;
 use crate::args::{Build, SourceArgs};
+use crate::builders::{BuilderSettings, Building, Builds, Workshop};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::output::Output;
@@ -45,15 +47,20 @@ pub(crate) struct Prepared {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) output: ImageReference,
+    _workshop: Option<Workshop>,
 }
 
 impl Prepared {
+    /// Without `reuse`, builders are only planned.
+    #[expect(clippy::too_many_arguments, reason = "what a command line decides")]
     pub(crate) fn new(
         job: &Job,
         source: &SourceArgs,
         cache: Option<&Arc<CacheDir>>,
         blobs: &BlobCache,
         settings: &StageSettings,
+        reuse: Option<Reuse>,
+        ui: Ui,
         output: Option<&str>,
     ) -> Result<Self, Failure> {
         let recipe = job.recipe();
@@ -62,13 +69,24 @@ impl Prepared {
             Failure::new(Class::Usage, "the recipe does not say where the image goes")
                 .hint("give --output oci:DIR:TAG, or set image in the recipe's [output] table")
         })?;
-        let groups = wire::groups(job, settings)?;
         let base = wire::image(&recipe.base.image, job.platform.as_ref(), source, cache, blobs)?;
+        let builder = BuilderSettings {
+            build: reuse.is_some(),
+            cache: blobs.root(cache),
+            reuse: reuse.unwrap_or_default(),
+            workspace: settings.workspace.clone(),
+            jobs: settings.jobs,
+            source,
+            ui,
+        };
+        let mut builds = Builds::new(job, &base, builder);
+        let groups = wire::groups(job, settings, &mut builds)?;
+        let workshop = builds.finish();
         let epoch = wire::epoch(&base.image)?;
         let labels = labels(recipe, &base);
         let annotations = annotations(recipe, &base);
         let compression = wire::compression(&recipe.layers);
-        Ok(Self { base, epoch, groups, compression, labels, annotations, output })
+        Ok(Self { base, epoch, groups, compression, labels, annotations, output, _workshop: workshop })
     }
 }
 
@@ -133,7 +151,13 @@ pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Fail
     let job = wire::load(&args.recipe)?;
     let jobs = args.jobs.unwrap_or_else(env::processors);
     let settings = StageSettings { sandbox: args.sandbox, workspace: env::temp_dir(), jobs };
-    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, args.destination.as_deref())?;
+    let reuse = match (args.rebuild, args.no_cache) {
+        (true, _) => Reuse::Rebuild,
+        (false, true) => Reuse::Refuse,
+        (false, false) => Reuse::Allow,
+    };
+    let destination = args.destination.as_deref();
+    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, Some(reuse), ui, destination)?;
     let resolved = resolve(&prepared.groups).context(Class::Usage, "resolving the recipe")?;
     let key = wire::build_key(&[
         concat!("assemble ", env!("CARGO_PKG_VERSION")),
@@ -144,7 +168,7 @@ pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Fail
         &resolved.stamp.to_string(),
         &prepared.output.to_string(),
     ]);
-    if let Some(cache) = cache.as_ref().filter(|_| !args.no_cache)
+    if let Some(cache) = cache.as_ref().filter(|_| reuse == Reuse::Allow)
         && let Some(built) = known(cache, &key, &prepared)
     {
         ui.detail("nothing changed since this image was built");
@@ -186,7 +210,9 @@ fn assemble(
     let architecture = &prepared.base.image.config().platform.architecture;
     let bar = ui.bar(None, "staging");
     let kept = KeptContents::new(&*base, cache.map(|cache| &**cache));
+    let building = Building::begin();
     let drafted = draft(&prepared.groups, base.tree(), &[&kept, &host], prepared.epoch, architecture);
+    drop(building);
     bar.finish_and_clear();
     let drafted = ManuallyDrop::new(drafted.context(Class::Data, format!("assembling {}", job.recipe().image.name))?);
     let mut sources: Vec<&dyn Contents> = vec![&kept, &host];

@@ -24,7 +24,7 @@ pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     let cache = wire::cache(cache)?;
     let job = wire::load(&args.recipe)?;
     let settings = StageSettings { sandbox: Sandbox::Auto, workspace: env::temp_dir(), jobs: env::processors() };
-    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, None)?;
+    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, None, ui, None)?;
     let layers = merged(&prepared.base, cache.as_ref(), settings.jobs, Gate::Refuse, ui)?;
     super::build::check_kernel(&job, layers.tree())?;
     let plan = plan(&job, &prepared, Some(layers.tree()))?;

@@ -4,7 +4,7 @@
 //! is not there. So a build refuses it by name.
 
 use super::Recipe;
-use super::spec::{self, KernelPin, LayerMode};
+use super::spec::{KernelPin, LayerMode};
 
 /// A table or key that this version cannot carry out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,8 +17,7 @@ pub struct Unavailable {
 }
 
 impl Recipe {
-    /// The first thing in the recipe, stages left out, that a build cannot carry out: see
-    /// [`Stage::available`](super::Stage::available) for those.
+    /// The first thing in the recipe that a build cannot carry out.
     pub fn available(&self) -> Result<(), Unavailable> {
         let sealed = |given: bool, key, needs| if given { Err(Unavailable { key, needs }) } else { Ok(()) };
         sealed(self.base.verify.is_some(), "base.verify", "verification of signatures")?;
@@ -27,8 +26,6 @@ impl Recipe {
         let repositories = !self.kernel.repositories.is_empty();
         sealed(repositories, "kernel.repositories", "resolution of kernel packages")?;
         sealed(!self.vex.statements.is_empty(), "vex", "attestation of statements on vulnerabilities")?;
-        let packages = &self.packages;
-        sealed(*packages != spec::Packages::default(), "packages", "installation of packages in a builder container")?;
         sealed(self.modules.sign.is_some(), "modules.sign", "signing of modules")?;
         sealed(self.policy.is_some(), "policy", "generation of a signature policy")?;
         sealed(self.layers.mode != LayerMode::Append, "layers.mode = \"full\"", "rechunking")
@@ -51,7 +48,6 @@ mod tests {
             ("[kernel]\npin = \"devel\"\n", "kernel.pin = \"devel\""),
             ("[kernel]\nrepositories = [\"a.repo\"]\n", "kernel.repositories"),
             ("[vex]\nstatements = [\"v.json\"]\n", "vex"),
-            ("[packages]\ninstall = [\"tree\"]\n", "packages"),
             ("[modules]\nsign = { key = \"k\", certificate = \"c\" }\n", "modules.sign"),
             ("[layers]\nmode = \"full\"\n", "layers.mode = \"full\""),
         ] {

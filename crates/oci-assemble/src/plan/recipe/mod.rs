@@ -47,7 +47,7 @@ pub use load::{EXTENDS_MAX, Merged, RECIPE_MAX};
 pub use path::{RecipePath, RootError, recipe_root};
 pub use reference::reference;
 pub use rule::ValueFault;
-pub use stage::{BuiltModules, Compiled, Dkms, Files, NvidiaOpen, Record, Stage, StageKind, StageUnavailable, Zfs};
+pub use stage::{BuiltModules, Compiled, Dkms, Files, NvidiaOpen, Record, Stage, StageKind, Zfs};
 pub use trust::{Attestation, Policy, PolicyDefault, Publish, Signature, SignatureFormat, Trust, TrustedSigner};
 
 use crate::image::Digest;

@@ -114,8 +114,12 @@ impl From<KernelPin> for String {
 pub struct Packages {
     /// `.repo` files.
     pub repositories: Vec<RecipePath>,
-    /// Package names.
+    /// Packages to be there.
     pub install: Vec<String>,
+    /// Packages to be gone.
+    pub remove: Vec<String>,
+    /// Packages to be there in a version that may be older.
+    pub downgrade: Vec<String>,
 }
 
 /// Where a private key is.

@@ -122,18 +122,6 @@ pub struct NvidiaOpen {
     pub compiled: Compiled,
 }
 
-/// A stage that this build of the program reads but cannot carry out.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("stage {stage} of kind {kind} needs {needs}, not available in this build")]
-pub struct StageUnavailable {
-    /// Name of the stage.
-    pub stage: String,
-    /// Its kind.
-    pub kind: &'static str,
-    /// What it needs.
-    pub needs: &'static str,
-}
-
 impl StageKind {
     /// The word that stands for it in a recipe.
     pub fn name(&self) -> &'static str {
@@ -144,18 +132,5 @@ impl StageKind {
             Self::Zfs(_) => "zfs",
             Self::NvidiaOpen(_) => "nvidia-open",
         }
-    }
-}
-
-impl Stage {
-    /// Whether this library carries the stage out by itself: kinds that compile need a builder.
-    pub fn available(&self) -> Result<(), StageUnavailable> {
-        let needs = match self.kind {
-            StageKind::Files(_) | StageKind::Modules(_) => return Ok(()),
-            StageKind::Dkms(_) => "a builder container with DKMS and the kernel's headers",
-            StageKind::Zfs(_) => "a builder container with DKMS and the OpenZFS packages",
-            StageKind::NvidiaOpen(_) => "a builder container with DKMS and the NVIDIA packages",
-        };
-        Err(StageUnavailable { stage: self.name.clone(), kind: self.kind.name(), needs })
     }
 }

@@ -96,7 +96,10 @@ pub(super) const TABLES: &[Table] = &[
         doc: "Distribution packages.",
         keys: &[
             optional("repositories", FILES, "none", "`.repo` files, used in the builder only.").also(&["repos"]),
-            optional("install", PACKAGES, "none", "Packages to install.").also(&["add", "packages"]),
+            optional("install", PACKAGES, "none", "Packages to install; `NAME=VERSION` for an exact version.")
+                .also(&["add", "packages"]),
+            optional("remove", PACKAGES, "none", "Packages to remove.").also(&["uninstall"]),
+            optional("downgrade", PACKAGES, "none", "Packages to bring to an older version, as `NAME=VERSION`."),
         ],
         between: &[],
     },

@@ -1,0 +1,220 @@
+//! Builder containers as this machine and the recipe want them.
+
+use std::io::{self, Write};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kmod_stage::build::{Builder, BuiltStage, Work};
+use kmod_stage::builder::{PodmanArgument, PodmanSettings};
+use kmod_stage::bundle::{BundleStore, Reuse};
+use kmod_stage::podman::{Cancel, ImageSource, Podman};
+use kmod_stage::private::PrivateDir;
+use oci_assemble::image::ImageReference;
+use oci_assemble::store::{Layout, Verified};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::args::SourceArgs;
+use crate::env;
+use crate::exit::{Class, Context, Failure};
+use crate::ui::Ui;
+use crate::wire::{self, Job, OpenedImage};
+
+/// How long one container may run: the slowest module is compiled in a tenth of that on two processors.
+const TIMEOUT: Duration = Duration::from_hours(6);
+
+/// How builds are run, beside the recipe.
+pub(crate) struct BuilderSettings<'a> {
+    /// Whether stages will be carried out, and not only planned.
+    pub(crate) build: bool,
+    /// Cache directory.
+    pub(crate) cache: Option<PathBuf>,
+    pub(crate) reuse: Reuse,
+    pub(crate) workspace: PathBuf,
+    pub(crate) jobs: NonZero<usize>,
+    pub(crate) source: &'a SourceArgs,
+    pub(crate) ui: Ui,
+}
+
+/// A builder with the temporary directories that it needs while it is used.
+pub(crate) struct Workshop {
+    pub(crate) builder: Arc<Builder>,
+    _directories: Vec<PrivateDir>,
+}
+
+/// The settings of podman: those of the environment first, since they are the machine's, then the recipe's.
+pub(crate) fn podman_settings(job: &Job) -> Result<PodmanSettings, Failure> {
+    let recipe = &job.recipe().builder;
+    let here = env::podman();
+    let words = here.arguments.iter().chain(&recipe.arguments);
+    let arguments: Result<Vec<PodmanArgument>, _> = words.map(|word| word.parse()).collect();
+    Ok(PodmanSettings {
+        program: here.program.unwrap_or_else(|| "podman".into()),
+        global: here.global,
+        runtime: here.runtime.or_else(|| recipe.runtime.clone()),
+        arguments: arguments.context(Class::Usage, "reading the options of podman")?,
+    })
+}
+
+/// Makes stages that build; the first of them prepares the builder.
+pub(crate) struct Builds<'a> {
+    job: &'a Job,
+    base: &'a OpenedImage,
+    settings: BuilderSettings<'a>,
+    workshop: Option<Workshop>,
+}
+
+impl<'a> Builds<'a> {
+    pub(crate) fn new(job: &'a Job, base: &'a OpenedImage, settings: BuilderSettings<'a>) -> Self {
+        Self { job, base, settings, workshop: None }
+    }
+
+    /// The stage `name`, which does `work`.
+    pub(crate) fn stage(&mut self, name: &str, work: Arc<dyn Work>) -> Result<BuiltStage, Failure> {
+        if self.workshop.is_none() && self.settings.build {
+            self.workshop = Some(workshop(self.job, self.base, &self.settings)?);
+        }
+        let builder = self.workshop.as_ref().map(|workshop| Arc::clone(&workshop.builder));
+        Ok(BuiltStage::new(name, work, builder, None))
+    }
+
+    /// What has to live as long as the stages are used.
+    pub(crate) fn finish(self) -> Option<Workshop> {
+        self.workshop
+    }
+}
+
+/// A builder whose containers start from `base`, or from the image that the recipe names.
+pub(crate) fn workshop(job: &Job, base: &OpenedImage, settings: &BuilderSettings<'_>) -> Result<Workshop, Failure> {
+    let mut directories = Vec::new();
+    let unavailable = "preparing the builder";
+    let podman = Podman::new(podman_settings(job)?, settings.workspace.clone());
+    let podman = podman.context(Class::Unavailable, unavailable)?;
+    let store = if let Some(cache) = settings.cache.as_ref().filter(|_| settings.reuse.keeps()) {
+        let path = cache.join("bundles");
+        BundleStore::new(wire::make_dir(&path)?, path.display().to_string())
+    } else {
+        let private = private(&settings.workspace)?;
+        let store = BundleStore::new(wire::open_dir(private.path(), Class::Io)?, "the bundles of this run");
+        directories.push(private);
+        store
+    };
+    let other;
+    let image = match &job.recipe().builder.image {
+        None => base,
+        Some(reference) => {
+            other = wire::image(reference, job.platform.as_ref(), settings.source, None, &wire::BlobCache::new(None))?;
+            &other
+        }
+    };
+    let (source, directory) = source(image, settings)?;
+    directories.extend(directory);
+    let logs = settings.cache.as_ref().map(|cache| cache.join("logs"));
+    logs.as_ref().map(|logs| wire::make_dir(logs)).transpose()?;
+    let output: Box<dyn Write + Send> =
+        if settings.ui.verbose > 0 { Box::new(io::stderr()) } else { Box::new(io::sink()) };
+    let builder = Builder {
+        runtime: Box::new(podman),
+        image: source,
+        digest: image.digest,
+        store,
+        sources: Vec::new(),
+        // Without a place to keep them, results are kept for this run.
+        reuse: if settings.reuse.keeps() { settings.reuse } else { Reuse::Rebuild },
+        scratch: settings.workspace.clone(),
+        logs,
+        suffix: std::process::id().to_string(),
+        jobs: settings.jobs,
+        timeout: TIMEOUT,
+        proxies: env::proxies(),
+        tool: concat!("assemble ", env!("CARGO_PKG_VERSION")).into(),
+        cancel: interruptible()?,
+        output: Mutex::new(output),
+    };
+    Ok(Workshop { builder: Arc::new(builder), _directories: directories })
+}
+
+fn private(workspace: &Path) -> Result<PrivateDir, Failure> {
+    PrivateDir::new(workspace, "assemble-bundles-").context(Class::Io, "making a temporary directory")
+}
+
+/// Where the runtime finds an image that was opened.
+fn source(image: &OpenedImage, settings: &BuilderSettings<'_>) -> Result<(ImageSource, Option<PrivateDir>), Failure> {
+    let reference = wire::reference(&image.name)?;
+    let manifest = image.digest;
+    match reference {
+        ImageReference::OciDir(place) => {
+            let directory = std::path::absolute(&place.path);
+            let directory = directory.context(Class::Io, format!("finding {}", place.path))?;
+            Ok((ImageSource::Layout { directory, manifest }, None))
+        }
+        ImageReference::Registry(name) => {
+            let (authfile, tls_verify) = (settings.source.authfile.clone(), !settings.source.insecure);
+            Ok((ImageSource::Registry { name, manifest, authfile, tls_verify }, None))
+        }
+        ImageReference::ContainersStorage(place) => Ok((ImageSource::Storage { image: place.image, manifest }, None)),
+        ImageReference::OciArchive(_) => {
+            let private = private(&settings.workspace)?;
+            let dir = wire::open_dir(private.path(), Class::Io)?;
+            let copy = || -> Result<(), oci_assemble::store::StoreError> {
+                let transaction = Layout::write_with(dir, Verified::default())?;
+                let blobs: Vec<_> = image.image.layers().map(|(descriptor, _)| descriptor.clone()).collect();
+                transaction.take_all(&*image.blobs, &blobs, settings.jobs)?;
+                let descriptor = transaction.put_image(&image.image)?;
+                transaction.commit(None, &descriptor)?;
+                Ok(())
+            };
+            copy().context(Class::Data, format!("unpacking {}", image.name))?;
+            Ok((ImageSource::Layout { directory: private.path().to_owned(), manifest }, Some(private)))
+        }
+    }
+}
+
+/// Whether containers run: only then is an interruption more than the end of the process.
+static BUILDING: AtomicBool = AtomicBool::new(false);
+
+/// Marks the time in which containers run.
+pub(crate) struct Building;
+
+impl Building {
+    pub(crate) fn begin() -> Self {
+        BUILDING.store(true, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        BUILDING.store(false, Ordering::SeqCst);
+    }
+}
+
+/// A value that is cancelled by ctrl-c and by requests to end, so that no container outlives the program.
+fn interruptible() -> Result<Cancel, Failure> {
+    let cancel = Cancel::new();
+    let watched = cancel.clone();
+    let signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]);
+    let mut signals = signals.context(Class::Io, "watching for interruptions")?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            if BUILDING.load(Ordering::SeqCst) && !watched.is_cancelled() {
+                watched.cancel();
+            } else {
+                // Ends the process as the signal would have.
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+        }
+    });
+    Ok(cancel)
+}
+
+/// What the environment says about podman.
+#[derive(Default)]
+pub(crate) struct PodmanHere {
+    pub(crate) program: Option<PathBuf>,
+    pub(crate) runtime: Option<String>,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) global: Vec<String>,
+}

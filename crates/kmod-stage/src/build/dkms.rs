@@ -1,0 +1,205 @@
+//! Modules compiled by DKMS, with the userspace that belongs to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use oci_assemble::elf::{MODULE_MAX, is_module_name};
+use oci_assemble::layer::{WholeError, whole};
+use oci_assemble::plan::step::View;
+use oci_assemble::tree::{Content, FileTree, Inode, Meta, PathError, Resolved, TreeDelta, TreePath};
+
+use super::script::{self, Request, compile_request};
+use super::{Family, Harvest, HarvestError, Inputs, Target, Work};
+use crate::bundle::{BundleRecord, PackageRecord, read_modules};
+use crate::capture::Export;
+use crate::dkms::DkmsConf;
+use crate::kernel::{KernelRelease, MODULES};
+use crate::module::{NormaliseError, normalise};
+
+/// Where dkms leaves what it built: `NAME/VERSION/KERNEL/ARCHITECTURE/module/*.ko`.
+const DKMS: &str = "var/lib/dkms";
+/// The largest `dkms.conf` that is read.
+const CONF_MAX: u64 = 1 << 20;
+
+/// Modules compiled by DKMS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DkmsWork {
+    /// The kind of the stage.
+    pub kind: &'static str,
+    /// Packages with sources for DKMS.
+    pub packages: Vec<String>,
+    /// Modules that must come out, by their name in the kernel; those of `dkms.conf` when empty.
+    pub modules: Vec<String>,
+    /// Packages whose files go into the image.
+    pub userspace: Vec<String>,
+    /// Paths of the base that files of packages may replace.
+    pub overrides: Vec<TreePath>,
+    /// Repositories and patches.
+    pub inputs: Inputs,
+}
+
+/// Why what DKMS built is not usable.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DkmsError {
+    /// The image has no kernel to compile for.
+    #[error("the image does not have exactly one kernel, so there is none to compile modules for")]
+    NoKernel,
+    /// Nothing came out.
+    #[error("dkms built no module for kernel {kernel}")]
+    Nothing {
+        /// The kernel.
+        kernel: KernelRelease,
+    },
+    /// A module that should have come out did not.
+    #[error("dkms did not build {}, which {wanted_by} asks for; it built {}", .missing.join(", "), .built.join(", "))]
+    Missing {
+        /// Names of the modules that are missing.
+        missing: Vec<String>,
+        /// Who asks for them.
+        wanted_by: String,
+        /// Names of the modules that are there.
+        built: Vec<String>,
+    },
+    /// Two modules would get one path.
+    #[error("two modules would become {path}")]
+    Twice {
+        /// The path.
+        path: TreePath,
+    },
+    /// A module is damaged.
+    #[error(transparent)]
+    Module(#[from] NormaliseError),
+    /// A file of the container cannot be read.
+    #[error(transparent)]
+    Read(#[from] WholeError),
+    /// A name that no image path can have.
+    #[error(transparent)]
+    Name(#[from] PathError),
+}
+
+impl DkmsWork {
+    fn request(&self, target: &Target) -> Request {
+        let kernel = target.kernel.as_ref().map(ToString::to_string).unwrap_or_default();
+        compile_request(target.family, &kernel, &self.packages, &self.userspace)
+    }
+
+    /// The modules in the one form, where the kernel finds them.
+    fn modules(export: &Export, target: &Target) -> Result<TreeDelta, DkmsError> {
+        let kernel = target.kernel.as_ref().ok_or(DkmsError::NoKernel)?;
+        let into = TreePath::new(format!("{MODULES}/{kernel}/{}", target.family.module_directory()))?;
+        let mut delta = TreeDelta::new();
+        for path in built(&export.tree, kernel) {
+            let bytes = whole(&export.tree, &export.contents, &path, MODULE_MAX)?;
+            let module = normalise(&bytes, path.name())?;
+            let place = into.join(&module.file_name)?;
+            if delta.entries().contains_key(&place) {
+                return Err(DkmsError::Twice { path: place });
+            }
+            let meta = Meta::root_owned(0o644, target.epoch.seconds());
+            delta.insert(place, Inode::file(meta, Content::of(module.bytes)));
+        }
+        if delta.is_empty() {
+            return Err(DkmsError::Nothing { kernel: kernel.clone() });
+        }
+        Ok(delta)
+    }
+
+    /// Nothing that was announced is missing.
+    fn complete(&self, export: &Export, delta: &TreeDelta) -> Result<Vec<String>, DkmsError> {
+        let name = |path: &TreePath| {
+            let file = oci_assemble::elf::module_name(path.name()).unwrap_or_default();
+            String::from_utf8_lossy(&file).into_owned()
+        };
+        let built: BTreeSet<String> = delta.entries().keys().map(name).collect();
+        let check = |wanted: BTreeSet<String>, wanted_by: String| {
+            let missing: Vec<String> = wanted.difference(&built).cloned().collect();
+            let built = || built.iter().cloned().collect();
+            if missing.is_empty() { Ok(()) } else { Err(DkmsError::Missing { missing, wanted_by, built: built() }) }
+        };
+        check(self.modules.iter().map(|name| name.replace('-', "_")).collect(), "the recipe".into())?;
+        let mut notes = Vec::new();
+        for path in confs(&export.tree) {
+            let bytes = whole(&export.tree, &export.contents, &path, CONF_MAX)?;
+            match DkmsConf::parse(&bytes, &path.to_string()) {
+                Ok(conf) if conf.complete => {
+                    let names = conf.modules.iter().map(|module| module.name.replace('-', "_")).collect();
+                    check(names, path.to_string())?;
+                }
+                Ok(_) | Err(_) if !self.modules.is_empty() => {}
+                Ok(_) | Err(_) => notes.push(format!("{path} is too clever to be read: only what came out is known")),
+            }
+        }
+        Ok(notes)
+    }
+}
+
+/// The modules that dkms built for `kernel`.
+fn built(tree: &FileTree, kernel: &KernelRelease) -> Vec<TreePath> {
+    let Resolved::Found(dkms) = tree.resolve(DKMS) else { return Vec::new() };
+    let wanted = |path: &&TreePath| {
+        let parts: Vec<&[u8]> = path.as_bytes()[dkms.as_bytes().len()..].split(|byte| *byte == b'/').collect();
+        matches!(parts[..], [_, _, _, release, _, b"module", name]
+            if release == kernel.as_str().as_bytes() && is_module_name(name))
+    };
+    let files = tree.below(&dkms).map(|(path, _)| path).filter(|path| tree.content(path).is_some());
+    files.filter(wanted).cloned().collect()
+}
+
+/// The `dkms.conf` of every source tree.
+fn confs(tree: &FileTree) -> Vec<TreePath> {
+    let Resolved::Found(sources) = tree.resolve("usr/src") else { return Vec::new() };
+    let conf = |(path, _): (&TreePath, &Inode)| path.join("dkms.conf").ok().filter(|conf| tree.content(conf).is_some());
+    tree.children(&sources).filter_map(conf).collect()
+}
+
+impl Work for DkmsWork {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn settings(&self) -> BTreeMap<String, String> {
+        let list = |name: &str, values: Vec<String>| (name.to_owned(), values.join(" "));
+        [
+            list("packages", self.packages.clone()),
+            list("modules", self.modules.clone()),
+            list("userspace", self.userspace.clone()),
+            list("override", self.overrides.iter().map(ToString::to_string).collect()),
+        ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .collect()
+    }
+
+    fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    fn fetch(&self, target: &Target, locked: Option<&BTreeSet<PackageRecord>>) -> String {
+        script::fetch(target.family, &self.request(target), locked)
+    }
+
+    fn build(&self, target: &Target) -> String {
+        let kernel = target.kernel.as_ref().map(ToString::to_string).unwrap_or_default();
+        let compile = script::dkms::compile(target.family, &kernel);
+        format!("{}{}{compile}", script::HEAD, script::unpack(target.family))
+    }
+
+    fn harvest(&self, export: &Export, target: &Target, _view: View<'_>) -> Result<Harvest, HarvestError> {
+        let delta = Self::modules(export, target)?;
+        let notes = self.complete(export, &delta)?;
+        let modules = read_modules(&delta, &export.contents)?;
+        Ok(Harvest { delta, record: BundleRecord { modules, notes, ..BundleRecord::default() } })
+    }
+}
+
+/// The packages that DKMS itself and the kernel's headers are in.
+pub(super) fn tools(family: Family, kernel: &str) -> Vec<String> {
+    match family {
+        Family::Debian => vec!["dkms".into(), "patch".into(), format!("linux-headers-{kernel}")],
+        Family::Rpm => {
+            let version = kernel.rsplit_once('.').map_or(kernel, |(version, _)| version);
+            let tools = ["dkms", "gcc", "make", "patch", "elfutils-libelf-devel", "perl-interpreter"];
+            tools.into_iter().map(str::to_owned).chain([format!("kernel-devel={version}")]).collect()
+        }
+    }
+}

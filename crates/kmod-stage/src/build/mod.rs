@@ -1,0 +1,27 @@
+//! Results that a builder container makes: modules that DKMS compiles, packages that the distribution's tools install.
+//!
+//! A build takes two containers. The first has a network: it chooses packages, downloads them and lists what it got.
+//! The list is all that the network decides; with everything else that goes in, it makes the key of the result. The
+//! second has no network: it installs what was downloaded, compiles, and leaves a file system that is read natively.
+//! When the key is known from a lock and a bundle of that key is kept, no container runs at all.
+//!
+//! [`Work`] is what kinds of builds differ in; [`BuiltStage`] makes one a step of a plan.
+
+pub mod dkms;
+mod error;
+mod family;
+mod input;
+mod listing;
+pub mod packages;
+mod run;
+pub mod script;
+mod stage;
+mod work;
+
+pub use error::BuildError;
+pub use family::Family;
+pub use input::{INPUT, InputError, Inputs};
+pub use listing::{ListingError, fetched, render};
+pub use run::{Builder, Outcome};
+pub use stage::{BuiltStage, Shared};
+pub use work::{Harvest, HarvestError, Target, Work};

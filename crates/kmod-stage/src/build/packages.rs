@@ -1,0 +1,80 @@
+//! Packages of the distribution, installed on the base by its own tools.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use oci_assemble::plan::step::View;
+use oci_assemble::tree::{TreeDelta, TreePath};
+
+use super::script::{self, MARKER, Request, STATE};
+use super::{Harvest, HarvestError, INPUT, Inputs, Target, Work};
+use crate::bundle::{BundleRecord, PackageRecord, read_modules};
+use crate::capture::{CaptureOptions, Export, capture};
+
+/// Packages to be installed, removed or exchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackagesWork {
+    /// What is asked for.
+    pub request: Request,
+    /// Repositories.
+    pub inputs: Inputs,
+    /// Name of the image, for the file that makes directories in `/var`.
+    pub image: String,
+}
+
+/// What cannot be taken from a run of a package manager.
+#[derive(Debug, thiserror::Error)]
+#[error("packages turn {} into something else than it is in the base: {}", if .paths.len() == 1 { "a path" } else { "paths" }, .paths.join(", "))]
+pub struct CrossesTypes {
+    /// The paths.
+    pub paths: Vec<String>,
+}
+
+impl Work for PackagesWork {
+    fn kind(&self) -> &'static str {
+        "packages"
+    }
+
+    fn settings(&self) -> BTreeMap<String, String> {
+        let Request { install, remove, downgrade, replace_kernel } = &self.request;
+        let kernel = if *replace_kernel { vec!["replaced".to_owned()] } else { Vec::new() };
+        [("install", install), ("remove", remove), ("downgrade", downgrade), ("kernel", &kernel)]
+            .into_iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(name, names)| (name.to_owned(), names.join(" ")))
+            .collect()
+    }
+
+    fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    fn fetch(&self, target: &Target, locked: Option<&BTreeSet<PackageRecord>>) -> String {
+        script::fetch(target.family, &self.request, locked)
+    }
+
+    fn build(&self, target: &Target) -> String {
+        format!("{}{}", script::HEAD, script::install(target.family, &self.request))
+    }
+
+    fn harvest(&self, export: &Export, target: &Target, view: View<'_>) -> Result<Harvest, HarvestError> {
+        let inside = |path: &str| TreePath::new(path);
+        let options = CaptureOptions {
+            marker: inside(MARKER)?,
+            mounts: vec![inside(INPUT)?, inside(STATE)?],
+            epoch: target.epoch,
+            tmpfiles: inside(&format!("usr/lib/tmpfiles.d/50-assemble-{}-packages.conf", self.image))?,
+        };
+        let captured = capture(view.base, view.contents, export, &options)?;
+        if captured.removals != TreeDelta::new() {
+            let paths = captured.removals.whiteouts().iter().map(ToString::to_string).collect();
+            return Err(Box::new(CrossesTypes { paths }));
+        }
+        let mut notes: Vec<String> = captured.left_out.iter().map(ToString::to_string).collect();
+        let packaged = captured.report.0.iter().filter(|dropped| dropped.payload > 0);
+        notes.extend(packaged.map(ToString::to_string));
+        let exclusions = captured.report.0.iter().map(|dropped| (dropped.rule.pattern.to_owned(), dropped.count));
+        let modules = read_modules(&captured.delta, &export.contents)?;
+        let record = BundleRecord { exclusions: exclusions.collect(), modules, notes, ..BundleRecord::default() };
+        Ok(Harvest { delta: captured.delta, record })
+    }
+}

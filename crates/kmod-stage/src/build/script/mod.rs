@@ -1,0 +1,91 @@
+//! The shell scripts that run in builders, as text.
+//!
+//! A script is all that is told to a distribution's tools: people read it with `assemble plan`, and its digest is part
+//! of the key of what it makes. Names in it were checked by the recipe; they are quoted all the same.
+
+pub mod apt;
+pub mod dkms;
+pub mod dnf;
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::Family;
+use crate::bundle::PackageRecord;
+
+/// Where builders keep what they fetch and list, in the container.
+pub const STATE: &str = "/var/lib/assemble";
+/// The file that a run writes first: its time is the start of the run.
+pub const MARKER: &str = "/var/lib/assemble/started";
+/// The list of fetched packages.
+pub const LISTING: &str = "/var/lib/assemble/packages";
+
+/// The first lines of every script: it ends at the first command that fails.
+pub const HEAD: &str = "#!/bin/sh\nset -eu\numask 022\n";
+
+/// A word of a shell command.
+pub fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+._-/:=~@,%".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// Words, separated by spaces.
+pub fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let mut text = String::new();
+    for word in words {
+        // Writing to a String cannot fail.
+        let _ = write!(text, " {}", quoted(word));
+    }
+    text
+}
+
+/// What is asked of a distribution's package manager.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Names, some with a version as `NAME=VERSION`, to be there in the end.
+    pub install: Vec<String>,
+    /// Names to be gone in the end.
+    pub remove: Vec<String>,
+    /// `NAME=VERSION` to be there in that version, which may be older than the installed one.
+    pub downgrade: Vec<String>,
+    /// Whether packages of which only one version is wanted may be installed beside another: kernels.
+    pub replace_kernel: bool,
+}
+
+/// What is asked for to compile modules for `kernel`, and to have the files of `userspace`.
+pub fn compile_request(family: Family, kernel: &str, packages: &[String], userspace: &[String]) -> Request {
+    let mut install = super::dkms::tools(family, kernel);
+    install.extend(packages.iter().chain(userspace).cloned());
+    Request { install, ..Request::default() }
+}
+
+/// The script that fetches packages and everything they need, and lists them.
+pub fn fetch(family: Family, request: &Request, locked: Option<&BTreeSet<PackageRecord>>) -> String {
+    match family {
+        Family::Debian => apt::fetch(request, locked),
+        Family::Rpm => dnf::fetch(request, locked),
+    }
+}
+
+/// The lines that install what was fetched as the distribution does it, scripts of packages and all.
+pub fn install(family: Family, request: &Request) -> String {
+    match family {
+        Family::Debian => apt::install(request),
+        Family::Rpm => dnf::install(request),
+    }
+}
+
+/// The lines that lay down what was fetched, without running scripts of packages: enough for a tool chain.
+pub fn unpack(family: Family) -> &'static str {
+    match family {
+        Family::Debian => apt::UNPACK,
+        Family::Rpm => dnf::UNPACK,
+    }
+}
+
+#[cfg(test)]
+mod tests;

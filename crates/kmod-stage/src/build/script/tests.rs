@@ -1,0 +1,90 @@
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use oci_assemble::image::Digest;
+
+use super::*;
+
+fn request() -> Request {
+    Request {
+        install: vec!["tree".into(), "it's".into()],
+        remove: vec!["nano".into()],
+        downgrade: vec!["kmod=30-1".into()],
+        replace_kernel: true,
+    }
+}
+
+fn locked() -> BTreeSet<PackageRecord> {
+    let package = |name: &str, version: &str, arch: &str| PackageRecord {
+        name: name.into(),
+        version: version.into(),
+        arch: Some(arch.into()),
+        checksum: Some(Digest::of(name.as_bytes())),
+        source: None,
+    };
+    [package("tree", "1:2.1-1", "amd64"), package("tree-data", "1:2.1-1", "all")].into()
+}
+
+fn all() -> Vec<(String, String)> {
+    let mut scripts = Vec::new();
+    for family in [Family::Debian, Family::Rpm] {
+        let compile = compile_request(family, "6.1.0-56-amd64", &["zfs-dkms".into()], &["zfs".into()]);
+        for (name, text) in [
+            ("fetch", fetch(family, &request(), None)),
+            ("fetch-locked", fetch(family, &request(), Some(&locked()))),
+            ("fetch-nothing", fetch(family, &Request::default(), None)),
+            ("fetch-compile", fetch(family, &compile, None)),
+            ("install", format!("{HEAD}{}", install(family, &request()))),
+            ("compile", format!("{HEAD}{}{}", unpack(family), dkms::compile(family, "6.1.0-56-amd64"))),
+        ] {
+            scripts.push((format!("{family} {name}"), text));
+        }
+    }
+    scripts
+}
+
+#[test]
+fn every_script_is_one_that_a_shell_reads() {
+    for (name, text) in all() {
+        let mut shell = Command::new("sh").arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        shell.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = shell.wait_with_output().unwrap();
+        assert!(output.status.success(), "{name}: {}\n{text}", String::from_utf8_lossy(&output.stderr));
+        assert!(text.starts_with("#!/bin/sh\nset -eu\n"), "{name}");
+    }
+}
+
+#[test]
+fn package_managers_are_asked_for_what_the_recipe_says() {
+    let lines = |name: &str, word: &str| -> Vec<String> {
+        let (_, text) = all().into_iter().find(|(found, _)| found == name).unwrap();
+        text.lines().filter(|line| line.starts_with(word)).map(str::to_owned).collect()
+    };
+    assert_eq!(
+        lines("apt fetch", "apt_get install"),
+        ["apt_get install --download-only --allow-downgrades tree 'it'\\''s' kmod=30-1 nano-"]
+    );
+    assert_eq!(
+        lines("apt fetch-locked", "apt_get install"),
+        ["apt_get install --download-only --allow-downgrades tree:amd64=1:2.1-1 tree-data=1:2.1-1 nano-"]
+    );
+    assert_eq!(
+        lines("apt fetch-compile", "apt_get install"),
+        ["apt_get install --download-only dkms patch linux-headers-6.1.0-56-amd64 zfs-dkms zfs"]
+    );
+    assert_eq!(
+        lines("dnf fetch", "dnf --downloadonly"),
+        [
+            "dnf --downloadonly --downloaddir=/var/lib/assemble/archives install --setopt=installonlypkgs= tree 'it'\\''s'",
+            "dnf --downloadonly --downloaddir=/var/lib/assemble/archives downgrade --setopt=installonlypkgs= kmod-30-1",
+        ]
+    );
+    assert_eq!(
+        lines("dnf fetch-locked", "dnf --downloadonly"),
+        ["dnf --downloadonly --downloaddir=/var/lib/assemble/archives install --setopt=installonlypkgs= \
+             tree-1:2.1-1.amd64 tree-data-1:2.1-1.all"]
+    );
+    assert_eq!(lines("dnf fetch-nothing", "dnf --downloadonly"), Vec::<String>::new());
+}

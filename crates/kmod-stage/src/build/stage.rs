@@ -1,0 +1,157 @@
+//! A build as a step of a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+
+use oci_assemble::elf::is_module_name;
+use oci_assemble::image::Digest;
+use oci_assemble::layer::Contents;
+use oci_assemble::plan::step::{Pinned, Produced, Stage, StageError, View};
+use oci_assemble::tree::{Content, TreeDelta, TreePath};
+
+use super::{BuildError, Builder, Family, Target, Work, render};
+use crate::bundle::{BundleContents, PackageRecord};
+use crate::kernel::{Kernels, MODULES};
+
+/// Which part of a result a step brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Whole,
+    /// Kernel modules, which share a layer with their indexes.
+    Modules,
+    /// All but those.
+    Rest,
+}
+
+/// A result that the parts of a stage share.
+#[derive(Debug)]
+pub struct Shared {
+    delta: TreeDelta,
+    contents: BundleContents,
+    notes: Vec<String>,
+}
+
+/// A build as a step of a plan.
+#[derive(Debug)]
+pub struct BuiltStage {
+    name: String,
+    work: Arc<dyn Work>,
+    builder: Option<Arc<Builder>>,
+    locked: Option<BTreeSet<PackageRecord>>,
+    part: Part,
+    result: Arc<OnceLock<Shared>>,
+}
+
+impl BuiltStage {
+    /// The stage `name`, which does `work`; without a builder it is only for plans. It is made with exactly the packages `locked` where they are known.
+    pub fn new(
+        name: &str,
+        work: Arc<dyn Work>,
+        builder: Option<Arc<Builder>>,
+        locked: Option<BTreeSet<PackageRecord>>,
+    ) -> Self {
+        Self { name: name.to_owned(), work, builder, locked, part: Part::Whole, result: Arc::default() }
+    }
+
+    /// The same result as two stages: kernel modules below `/usr/lib/modules`, and the rest.
+    pub fn split(self) -> [Self; 2] {
+        let modules = Self {
+            name: self.name.clone(),
+            work: Arc::clone(&self.work),
+            builder: self.builder.clone(),
+            locked: self.locked.clone(),
+            part: Part::Modules,
+            result: Arc::clone(&self.result),
+        };
+        [modules, Self { part: Part::Rest, ..self }]
+    }
+
+    /// What the build is for, in an image whose tree so far is that of `view`.
+    pub fn target(view: View<'_>) -> Result<Target, BuildError> {
+        let family = Family::of(view.base).ok_or(BuildError::NoPackages)?;
+        let mut kernels = Kernels::find(view.tree).bootable;
+        let kernel = if kernels.len() == 1 { kernels.pop() } else { None };
+        Ok(Target { family, kernel, architecture: view.architecture.to_owned(), epoch: view.epoch })
+    }
+
+    fn shared(&self, view: View<'_>) -> Result<&Shared, StageError> {
+        if self.result.get().is_none() {
+            let target = Self::target(view).map_err(|error| self.failed(error))?;
+            let builder = self.builder.as_ref().ok_or_else(|| self.failed(BuildError::NoBuilder))?;
+            let outcome = builder.run(&self.name, &*self.work, &target, view, self.locked.as_ref());
+            let outcome = outcome.map_err(|error| self.failed(error))?;
+            let (delta, contents, _) = outcome.bundle.open();
+            let _ = self.result.set(Shared { delta, contents, notes: outcome.notes });
+        }
+        self.result.get().ok_or_else(|| self.failed(BuildError::NoPackages))
+    }
+}
+
+fn is_module(path: &TreePath) -> bool {
+    is_module_name(path.name()) && path.as_bytes().starts_with(MODULES.as_bytes())
+}
+
+/// Contents that several stages bring.
+struct Common(Arc<OnceLock<Shared>>);
+
+impl Contents for Common {
+    fn open<'a>(&'a self, content: &'a Content) -> std::io::Result<Box<dyn std::io::Read + 'a>> {
+        self.0.get().ok_or(std::io::ErrorKind::NotFound)?.contents.open(content)
+    }
+
+    fn has(&self, content: &Content) -> bool {
+        self.0.get().is_some_and(|shared| shared.contents.has(content))
+    }
+
+    fn visit(
+        &self,
+        wanted: &BTreeSet<Content>,
+        each: &mut dyn FnMut(&Content, &mut dyn std::io::Read) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        self.0.get().ok_or(std::io::ErrorKind::NotFound)?.contents.visit(wanted, each)
+    }
+}
+
+impl Stage for BuiltStage {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        self.work.kind()
+    }
+
+    fn resolve(&self) -> Result<Pinned, StageError> {
+        let mut inputs: BTreeMap<String, String> = self.work.settings();
+        inputs.extend(self.work.inputs().digests().into_iter().map(|(name, digest)| (name, digest.to_string())));
+        let packages = self.locked.as_ref().map(|packages| packages.iter().map(render).collect::<Vec<_>>());
+        let count = packages.as_ref().map(|packages| format!("{} locked", packages.len()));
+        inputs.insert("packages".into(), count.unwrap_or_else(|| "chosen at build time: there is no lock".into()));
+        let stamp = Digest::of(format!("{} {inputs:?} {packages:?}", self.kind()).as_bytes());
+        Ok(Pinned { inputs, stamp, youngest: 0 })
+    }
+
+    fn produce(&self, view: View<'_>) -> Result<Produced, StageError> {
+        let shared = self.shared(view)?;
+        let mut delta = shared.delta.clone();
+        let wanted = |path: &TreePath| match self.part {
+            Part::Whole => true,
+            Part::Modules => is_module(path),
+            Part::Rest => !is_module(path),
+        };
+        for path in shared.delta.entries().keys().filter(|path| !wanted(path)) {
+            delta.forget(path);
+        }
+        if self.part == Part::Modules {
+            let mut alone = TreeDelta::new();
+            for (path, inode) in delta.entries() {
+                alone.insert(path.clone(), inode.clone());
+            }
+            delta = alone;
+        }
+        let notes = if self.part == Part::Modules { Vec::new() } else { shared.notes.clone() };
+        let contents = Some(Box::new(Common(Arc::clone(&self.result))) as Box<dyn Contents + Send>);
+        // Without a lock, what the network gave today decides.
+        Ok(Produced { delta, contents, notes, of_machine: self.locked.is_none() })
+    }
+}

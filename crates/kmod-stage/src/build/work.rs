@@ -1,0 +1,63 @@
+//! What kinds of builds differ in.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Debug;
+
+use oci_assemble::image::Epoch;
+use oci_assemble::plan::step::View;
+use oci_assemble::tree::TreeDelta;
+
+use super::{Family, Inputs};
+use crate::bundle::{BundleRecord, PackageRecord};
+use crate::capture::Export;
+use crate::kernel::KernelRelease;
+
+/// What a build is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The tools of the base.
+    pub family: Family,
+    /// The kernel of the image, when it has one.
+    pub kernel: Option<KernelRelease>,
+    /// Architecture, as OCI spells it.
+    pub architecture: String,
+    /// The date of everything new.
+    pub epoch: Epoch,
+}
+
+/// What was made of a container's file system.
+#[derive(Debug)]
+pub struct Harvest {
+    /// What changes; contents are those of the export, or bytes.
+    pub delta: TreeDelta,
+    /// What is known of it; the caller fills in stage, kind, kernel and builder.
+    pub record: BundleRecord,
+}
+
+/// Why a container's file system does not give what was built.
+pub type HarvestError = Box<dyn Error + Send + Sync>;
+
+/// One kind of build, with what its recipe says.
+///
+/// Laws: scripts are functions of the target and of `locked` alone, without a clock or a random number; `harvest` gives
+/// an equal delta for equal export and view.
+pub trait Work: Debug + Send + Sync {
+    /// The kind, as recipes spell it.
+    fn kind(&self) -> &'static str;
+
+    /// What the recipe says, for the plan and the key: name → value.
+    fn settings(&self) -> BTreeMap<String, String>;
+
+    /// Files that scripts read.
+    fn inputs(&self) -> &Inputs;
+
+    /// The script of the container with a network. With `locked` it fetches exactly those packages.
+    fn fetch(&self, target: &Target, locked: Option<&std::collections::BTreeSet<PackageRecord>>) -> String;
+
+    /// The script of the container without a network.
+    fn build(&self, target: &Target) -> String;
+
+    /// Takes the result out of the second container's file system.
+    fn harvest(&self, export: &Export, target: &Target, view: View<'_>) -> Result<Harvest, HarvestError>;
+}
