@@ -73,7 +73,7 @@ pub fn files(tree: &FileTree, location: &DbLocation) -> Vec<TreePath> {
             let folders = [Some(location.path.clone()), beside("info")];
             for folder in folders.into_iter().flatten() {
                 let children = tree.children(&folder).map(|(path, _)| path.clone());
-                files.extend(children.filter(|path| folder == location.path || path.as_bytes().ends_with(b".list")));
+                files.extend(children.filter(|path| folder == location.path || listing(path)));
             }
             files.extend(beside("diversions"));
         }
@@ -81,6 +81,11 @@ pub fn files(tree: &FileTree, location: &DbLocation) -> Vec<TreePath> {
     }
     files.insert(location.path.clone());
     files.into_iter().filter(|path| tree.content(path).is_some()).collect()
+}
+
+/// Whether a file of dpkg's `info` is opened.
+fn listing(path: &TreePath) -> bool {
+    [b".list".as_slice(), b".conffiles"].iter().any(|end| path.as_bytes().ends_with(end))
 }
 
 fn rpm(tree: &FileTree) -> Option<DbLocation> {

@@ -1,8 +1,9 @@
 //! dpkg's database: text stanzas and lists of files (dpkg-query(1), deb822(5)).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{DbKind, DbLocation, Depth, Package, Packages, PkgDbError};
+use super::package::Listed;
+use super::{DbKind, DbLocation, Depth, FileFlag, FileFlags, Package, Packages, PkgDbError};
 use crate::layer::{Contents, whole};
 use crate::tree::{FileTree, TreePath};
 
@@ -13,6 +14,9 @@ const LIST_MAX: u64 = 64 << 20;
 
 /// States in which none of a package's files are on the disk.
 const ABSENT: [&str; 2] = ["not-installed", "config-files"];
+
+/// What being a conffile means: a copy that was changed stays.
+const CONFFILE: [FileFlag; 2] = [FileFlag::Config, FileFlag::NoReplace];
 
 pub(super) fn read(
     tree: &FileTree,
@@ -31,7 +35,7 @@ struct Reader<'a> {
     depth: Depth,
 }
 
-type Found = Vec<(Package, Vec<Vec<u8>>)>;
+type Found = Vec<(Package, Vec<Listed>)>;
 /// Path → where it went, and the package that keeps the path.
 type Diversions = BTreeMap<Vec<u8>, (Vec<u8>, String)>;
 
@@ -50,21 +54,25 @@ impl Reader<'_> {
             let mut package = package(&fields)
                 .ok_or(PkgDbError::Damaged { path: status.clone(), what: "a package lacks a name or a version" })?;
             let arch = package.arch.as_deref().unwrap_or_default();
-            let names = [format!("info/{}:{arch}.list", package.name), format!("info/{}.list", package.name)];
-            let list =
-                names.iter().filter_map(|name| folder.join(name).ok()).find(|path| self.tree.content(path).is_some());
+            let info = |kind: &str| {
+                let names = [format!("info/{}:{arch}.{kind}", package.name), format!("info/{}.{kind}", package.name)];
+                let mut paths = names.iter().filter_map(|name| folder.join(name).ok());
+                paths.find(|path| self.tree.content(path).is_some())
+            };
+            let (list, conffiles) = (info("list"), info("conffiles"));
             let mut paths = Vec::new();
             if let Some(list) = list {
                 package.installed = self.tree.get(&list).map(|inode| inode.meta.mtime);
                 let bytes = if files { whole(self.tree, self.contents, &list, LIST_MAX)? } else { Vec::new() };
-                paths.extend(
-                    bytes.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"/") && *line != b"/.").map(
-                        |line| match diversions.get(line) {
-                            Some((to, by)) if *by != package.name => to.clone(),
-                            _ => line.to_vec(),
-                        },
-                    ),
-                );
+                let conffiles = if files { self.conffiles(conffiles.as_ref())? } else { BTreeSet::new() };
+                let lines = bytes.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"/") && *line != b"/.");
+                paths.extend(lines.map(|line| Listed {
+                    flags: if conffiles.contains(line) { CONFFILE.into_iter().collect() } else { FileFlags::default() },
+                    path: match diversions.get(line) {
+                        Some((to, by)) if *by != package.name => to.clone(),
+                        _ => line.to_vec(),
+                    },
+                }));
             }
             found.push((package, paths));
         }
@@ -89,13 +97,22 @@ impl Reader<'_> {
                     let lines = whole(self.tree, self.contents, &sums, LIST_MAX)?;
                     paths.extend(lines.split(|byte| *byte == b'\n').filter_map(|line| {
                         let name = line.get(32..)?.trim_ascii_start();
-                        Some([b"/".as_slice(), name].concat())
+                        Some(Listed::plain([b"/".as_slice(), name].concat()))
                     }));
                 }
                 found.push((package(&fields).ok_or(damaged)?, paths));
             }
         }
         Ok(found)
+    }
+
+    /// deb-conffiles(5): a path a line, after words that say what becomes of it.
+    fn conffiles(&self, list: Option<&TreePath>) -> Result<BTreeSet<Vec<u8>>, PkgDbError> {
+        let Some(list) = list else { return Ok(BTreeSet::new()) };
+        let bytes = whole(self.tree, self.contents, list, LIST_MAX)?;
+        let path =
+            |line: &[u8]| line.iter().position(|byte| *byte == b'/').and_then(|at| line.get(at..).map(Vec::from));
+        Ok(bytes.split(|byte| *byte == b'\n').filter_map(|line| path(line.trim_ascii())).collect())
     }
 
     /// dpkg-divert(1): three lines each.

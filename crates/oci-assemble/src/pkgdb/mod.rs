@@ -6,11 +6,13 @@
 
 mod detect;
 mod dpkg;
+mod flags;
 mod package;
 #[cfg(feature = "rpm")]
 pub mod rpm;
 
 pub use detect::{DbKind, DbLocation, detect, files, main_files};
+pub use flags::{FileFlag, FileFlags};
 pub use package::{Package, Packages};
 
 use crate::layer::{Contents, WholeError};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::DbKind;
+use super::{DbKind, FileFlags};
 use crate::tree::{FileTree, Resolved, TreePath};
 
 /// An installed package.
@@ -48,7 +48,8 @@ impl fmt::Display for Package {
 
 /// The packages of a tree and what they own.
 ///
-/// Laws: packages are sorted and unique; every owner is one of them.
+/// Laws: packages are sorted and unique; every owner is one of them; each path that a reader found has its owner or is
+/// unplaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packages {
     /// The kind of database they were read from.
@@ -58,13 +59,32 @@ pub struct Packages {
     list: Vec<Package>,
     /// Path → indices into `list`, ascending.
     owners: BTreeMap<TreePath, Vec<usize>>,
+    /// What packages say of paths, where they say anything.
+    flags: BTreeMap<(TreePath, usize), FileFlags>,
+    /// Paths as they are listed, with the index of the package, that no path of the tree can be.
+    unplaced: Vec<(usize, Vec<u8>)>,
+}
+
+/// A path as a package lists it.
+pub(super) struct Listed {
+    /// Absolute, not led through any symlink.
+    pub(super) path: Vec<u8>,
+    /// What the package says of it.
+    pub(super) flags: FileFlags,
+}
+
+impl Listed {
+    /// A path of which nothing is said.
+    pub(super) fn plain(path: Vec<u8>) -> Self {
+        Self { path, flags: FileFlags::default() }
+    }
 }
 
 impl Packages {
     /// Sorts what a reader found: each package with the paths it lists. The paths are led through the symlinks of
     /// `tree`, so that `/bin/sh` of a list finds `/usr/bin/sh` of the tree.
-    pub(super) fn new(kind: DbKind, path: TreePath, tree: &FileTree, mut found: Vec<(Package, Vec<Vec<u8>>)>) -> Self {
-        found.sort();
+    pub(super) fn new(kind: DbKind, path: TreePath, tree: &FileTree, mut found: Vec<(Package, Vec<Listed>)>) -> Self {
+        found.sort_by(|one, other| one.0.cmp(&other.0));
         found.dedup_by(|next, first| {
             let same = next.0 == first.0;
             if same {
@@ -73,17 +93,24 @@ impl Packages {
             same
         });
         let mut owners: BTreeMap<TreePath, Vec<usize>> = BTreeMap::new();
+        let (mut flags, mut unplaced) = (BTreeMap::new(), Vec::new());
         let mut folders: BTreeMap<Vec<u8>, Option<TreePath>> = BTreeMap::new();
         let mut list = Vec::with_capacity(found.len());
         for (index, (package, paths)) in found.into_iter().enumerate() {
-            for path in paths {
+            for Listed { path, flags: said } in paths {
                 let at = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
                 let (folder, name) = path.split_at(at);
                 let folder = folders.entry(folder.to_vec()).or_insert_with_key(|folder| match tree.resolve(folder) {
                     Resolved::Found(place) | Resolved::Missing(place) => Some(place),
                     Resolved::Blocked(_) => None,
                 });
-                let Some(place) = folder.as_ref().and_then(|folder| folder.join(name).ok()) else { continue };
+                let Some(place) = folder.as_ref().and_then(|folder| folder.join(name).ok()) else {
+                    unplaced.push((index, path));
+                    continue;
+                };
+                if !said.is_empty() {
+                    flags.insert((place.clone(), index), said);
+                }
                 let owning = owners.entry(place).or_default();
                 if owning.last() != Some(&index) {
                     owning.push(index);
@@ -91,7 +118,7 @@ impl Packages {
             }
             list.push(package);
         }
-        Self { kind, path, list, owners }
+        Self { kind, path, list, owners, flags, unplaced }
     }
 
     /// All packages, sorted.
@@ -117,5 +144,16 @@ impl Packages {
     /// All owned paths in order, with their first owner.
     pub fn owned(&self) -> impl Iterator<Item = (&TreePath, &Package)> {
         self.owners.iter().filter_map(|(path, owners)| Some((path, self.list.get(*owners.first()?)?)))
+    }
+
+    /// What `package` says of `path`; nothing when it does not own it.
+    pub fn flags(&self, path: &TreePath, package: &Package) -> FileFlags {
+        let index = self.list.binary_search(package).ok();
+        index.and_then(|index| self.flags.get(&(path.clone(), index))).copied().unwrap_or_default()
+    }
+
+    /// Paths as packages list them that nothing of the tree can be: they lie below something that is no directory.
+    pub fn unplaced(&self) -> impl Iterator<Item = (&Package, &[u8])> {
+        self.unplaced.iter().filter_map(|(index, path)| Some((self.list.get(*index)?, path.as_slice())))
     }
 }

@@ -44,6 +44,7 @@ fn reads_dpkg_and_leads_its_paths_through_symlinks() {
     add_file(&mut tree, "usr/lib/dpkg/info/dash:amd64.list", 0o644, "/.\n/bin\n/bin/dash\n/bin/sh\n");
     add_file(&mut tree, "usr/lib/dpkg/info/native.list", 0o644, "/bin/sh\n");
     add_file(&mut tree, "usr/lib/dpkg/diversions", 0o644, "/bin/sh\n/bin/sh.distrib\ndash\n");
+    add_file(&mut tree, "usr/lib/dpkg/info/dash:amd64.conffiles", 0o644, "remove-on-upgrade /etc/old\n/bin/dash\n");
     let packages = read(&tree, &Memory::default()).unwrap().unwrap();
     assert_eq!(
         packages.packages(),
@@ -78,16 +79,31 @@ fn reads_dpkg_and_leads_its_paths_through_symlinks() {
     assert_eq!(owner("usr/bin/sh.distrib").as_deref(), Some("native"), "a diverted file moves");
     assert_eq!(owner("bin").as_deref(), Some("dash"));
     assert_eq!(owner("bin/dash"), None, "nothing stands below a symlink");
+    let said = |at: &str| packages.flags(&path(at), &packages.packages()[0]).to_string();
+    assert_eq!([said("usr/bin/dash"), said("usr/bin/sh")], ["config,noreplace", "-"]);
     let location = detect(&tree).unwrap();
     assert_eq!(
         files(&tree, &location).iter().map(ToString::to_string).collect::<Vec<_>>(),
         [
             "/usr/lib/dpkg/diversions",
+            "/usr/lib/dpkg/info/dash:amd64.conffiles",
             "/usr/lib/dpkg/info/dash:amd64.list",
             "/usr/lib/dpkg/info/native.list",
             "/usr/lib/dpkg/status"
         ]
     );
+}
+
+#[test]
+fn names_paths_that_can_be_nowhere() {
+    let mut tree = FileTree::new();
+    add(&mut tree, "loop", Inode::symlink("loop", 0));
+    add_file(&mut tree, "usr/lib/dpkg/status", 0o644, STATUS);
+    add_file(&mut tree, "usr/lib/dpkg/info/native.list", 0o644, "/loop/a\n/a\n");
+    let packages = read(&tree, &Memory::default()).unwrap().unwrap();
+    let unplaced: Vec<_> = packages.unplaced().map(|(package, path)| (package.name.as_str(), path)).collect();
+    assert_eq!(unplaced, [("native", b"/loop/a".as_slice())]);
+    assert_eq!(packages.owned().count(), 1);
 }
 
 #[test]
@@ -199,7 +215,7 @@ mod rpm_database {
         for file in files {
             let _ = writeln!(text, "mkdir -p %{{buildroot}}$(dirname {file}); echo {name} > %{{buildroot}}{file}");
         }
-        let _ = writeln!(text, "%files\n{}\n%ghost /var/ghost-{name}", files.join("\n"));
+        let _ = writeln!(text, "%files\n{}\n%ghost /var/ghost-{name}", files.join("\n%config(noreplace) "));
         text.replace("%files", &format!("mkdir -p %{{buildroot}}/var; touch %{{buildroot}}/var/ghost-{name}\n%files"))
     }
 
@@ -268,6 +284,8 @@ mod rpm_database {
                 "/var/ghost-two two"
             ]
         );
+        let said = packages.owned().map(|(at, package)| packages.flags(at, package).to_string());
+        assert_eq!(said.collect::<Vec<_>>(), ["-", "-", "config,noreplace", "ghost", "ghost"]);
     }
 
     /// A database whose last package is only in the write-ahead log, as a crash or an open connection leaves it.

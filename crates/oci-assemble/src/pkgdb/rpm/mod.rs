@@ -6,7 +6,8 @@ mod wal;
 
 pub use header::{Header, HeaderError};
 
-use super::{DbKind, DbLocation, Depth, Package, Packages, PkgDbError};
+use super::package::Listed;
+use super::{DbKind, DbLocation, Depth, FileFlags, Package, Packages, PkgDbError};
 use crate::layer::{Contents, whole};
 use crate::tree::{FileTree, TreePath};
 
@@ -25,6 +26,7 @@ mod tag {
     pub(super) const ARCH: u32 = 1022;
     pub(super) const FILE_STATES: u32 = 1029;
     pub(super) const OLD_FILE_NAMES: u32 = 1027;
+    pub(super) const FILE_FLAGS: u32 = 1037;
     pub(super) const SOURCE: u32 = 1044;
     pub(super) const DIR_INDEXES: u32 = 1116;
     pub(super) const BASE_NAMES: u32 = 1117;
@@ -89,13 +91,20 @@ fn package(header: &Header) -> Option<Package> {
 }
 
 /// The files of a package that are on the disk; `None` when the three lists of a header do not fit together.
-fn paths(header: &Header) -> Option<Vec<Vec<u8>>> {
+fn paths(header: &Header) -> Option<Vec<Listed>> {
     let names = header.texts(tag::BASE_NAMES);
     let states = header.numbers(tag::FILE_STATES);
+    let flags = header.numbers(tag::FILE_FLAGS);
+    let listed = |index: usize, path: Vec<u8>| {
+        let flags = flags.get(index).map(|bits| FileFlags::of_rpm(*bits)).unwrap_or_default();
+        Listed { path, flags }
+    };
     let present = |index: usize| states.get(index).is_none_or(|state| *state == FILE_NORMAL);
     if names.is_empty() {
         let names = header.texts(tag::OLD_FILE_NAMES).into_iter().enumerate();
-        return Some(names.filter(|(index, _)| present(*index)).map(|(_, name)| name.to_vec()).collect());
+        return Some(
+            names.filter(|(index, _)| present(*index)).map(|(index, name)| listed(index, name.to_vec())).collect(),
+        );
     }
     let folders = header.texts(tag::DIR_NAMES);
     let indexes = header.numbers(tag::DIR_INDEXES);
@@ -103,7 +112,7 @@ fn paths(header: &Header) -> Option<Vec<Vec<u8>>> {
     for (index, name) in names.into_iter().enumerate() {
         let folder = folders.get(usize::try_from(*indexes.get(index)?).ok()?)?;
         if present(index) {
-            paths.push([*folder, name].concat());
+            paths.push(listed(index, [*folder, name].concat()));
         }
     }
     Some(paths)
