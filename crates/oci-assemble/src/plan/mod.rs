@@ -8,3 +8,5 @@ mod nearest;
 pub mod recipe;
 pub mod step;
 pub mod value;
+
+pub use nearest::nearest;

@@ -1,7 +1,7 @@
 //! The word that was probably meant.
 
 /// The word of `words` that `text` most likely means: at most a third of its characters differ, or one.
-pub(in crate::plan) fn nearest<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+pub fn nearest<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     let limit = (text.chars().count() / 3).max(1);
     let distance = |word: &'w str| (strsim::damerau_levenshtein(text, word), word);
     words.map(distance).filter(|(far, _)| *far <= limit).min().map(|(_, word)| word)

@@ -17,7 +17,7 @@ pub use error::GenerateError;
 pub use files::{Accounts, files};
 pub use kargs::{kargs, module_set_delta, module_set_karg};
 pub use modules::modules;
-pub use services::services;
+pub use services::{enable_links, services};
 pub use systemd::{sysusers, tmpfiles};
 
 use std::collections::BTreeMap;

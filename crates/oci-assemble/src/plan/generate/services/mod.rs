@@ -48,6 +48,18 @@ pub fn services(
     Ok(links.into_delta().then(&generated(&path, &preset(services), epoch)?))
 }
 
+/// The links that `systemctl enable` makes for the unit `name`, alone; those that the tree has are not among them.
+pub fn enable_links(
+    name: &str,
+    tree: &FileTree,
+    unit_text: impl Fn(&TreePath) -> Option<String>,
+    epoch: Epoch,
+) -> Result<TreeDelta, GenerateError> {
+    let mut links = Links::new(tree, epoch);
+    install::enable(name, &Units::new(tree, &unit_text), &mut links)?;
+    Ok(links.into_delta())
+}
+
 /// systemd.preset(5): the first line that fits a unit counts, so these come before those of a distribution.
 fn preset(services: &Services) -> String {
     let mut text = String::new();
