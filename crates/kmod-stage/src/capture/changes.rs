@@ -63,7 +63,7 @@ fn is_unchanged(base: &FileTree, names: &[TreePath], inode: &Inode, found: &mut 
 }
 
 /// Whether `known`, at `path` in `base`, and `other` are the same but for what exports lose.
-pub(super) fn same(base: &FileTree, path: &TreePath, known: &Inode, other: &Inode) -> bool {
+pub(crate) fn same(base: &FileTree, path: &TreePath, known: &Inode, other: &Inode) -> bool {
     let kinds = match (&known.kind, &other.kind) {
         (Kind::File(_) | Kind::Hardlink(_), Kind::File(content)) => {
             base.content(path).is_some_and(|known| same_content(known, content))
@@ -85,6 +85,6 @@ fn carried(inode: &Inode) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// Whether `podman export` carries an attribute (containers/storage, `pkg/archive`): `security.ima` is of the machine
 /// that measured the file, and the names of overlayfs are eaten by it.
-pub(super) fn is_exported(attribute: &[u8]) -> bool {
+pub(crate) fn is_exported(attribute: &[u8]) -> bool {
     attribute == b"security.capability" || (attribute.starts_with(b"user.") && !attribute.starts_with(b"user.overlay."))
 }

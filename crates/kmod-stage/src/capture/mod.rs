@@ -20,13 +20,16 @@ mod shadow;
 mod tmpfiles;
 
 pub use changes::changes;
+pub(crate) use changes::{is_exported, same};
 pub use date::date;
 pub use export::{CapturedContents, Export, ExportError};
+pub(crate) use rules::Places;
 pub use rules::{Action, RULES, Rule};
 pub use scrub::{Dropped, ScrubError, ScrubReport, Scrubbed, scrub};
 pub use settle::{LeftOut, Settled, settle};
 pub use shadow::last_changes;
 pub use tmpfiles::{Names, lines};
+pub(crate) use tmpfiles::{files as tmpfiles, in_force, made};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -141,7 +141,8 @@ pub const RULES: &[Rule] = &[
 ];
 
 /// A rule's pattern, read.
-pub(super) enum Places {
+#[derive(Debug)]
+pub(crate) enum Places {
     At(Pattern),
     Anywhere(&'static [u8]),
 }
@@ -149,16 +150,21 @@ pub(super) enum Places {
 impl Rule {
     /// The pattern, read.
     pub(super) fn places(&self) -> Places {
-        match self.pattern.strip_prefix("**/") {
-            Some(name) => Places::Anywhere(name.as_bytes()),
-            None => Places::At(Pattern::new(self.pattern)),
-        }
+        Places::new(self.pattern)
     }
 }
 
 impl Places {
+    /// Reads a pattern: see [`Rule::pattern`].
+    pub(crate) fn new(pattern: &'static str) -> Self {
+        match pattern.strip_prefix("**/") {
+            Some(name) => Self::Anywhere(name.as_bytes()),
+            None => Self::At(Pattern::new(pattern)),
+        }
+    }
+
     /// Whether the path, or a directory above it, fits.
-    pub(super) fn has(&self, path: &TreePath) -> bool {
+    pub(crate) fn has(&self, path: &TreePath) -> bool {
         match self {
             Self::At(pattern) => pattern.matches(path) || path.ancestors().any(|above| pattern.matches(&above)),
             Self::Anywhere(pattern) => path.components().any(|name| matches(pattern, name)),

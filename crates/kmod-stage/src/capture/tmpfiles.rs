@@ -63,13 +63,18 @@ fn escaped(bytes: &[u8]) -> String {
     Escaped(bytes).to_string().replace('%', "%%").replace('"', "\\x22").replace('\'', "\\x27")
 }
 
-/// The files of tmpfiles.d that are in force: one in `/etc` takes the place of one with the same name in `/usr/lib`, and
-/// a symlink that leads to no file masks it.
-pub(super) fn files(tree: &FileTree) -> Vec<TreePath> {
+/// The files of tmpfiles.d that are in force.
+pub(crate) fn files(tree: &FileTree) -> Vec<TreePath> {
+    in_force(tree, &["etc/tmpfiles.d", "usr/lib/tmpfiles.d"], b".conf")
+}
+
+/// The files of systemd's drop-in `folders` that are in force, in the order of their names: a file takes the place of one
+/// with the same name in a later folder, and a symlink that leads to no file masks it.
+pub(crate) fn in_force(tree: &FileTree, folders: &[&str], ending: &[u8]) -> Vec<TreePath> {
     let mut chosen: BTreeMap<Vec<u8>, TreePath> = BTreeMap::new();
-    for folder in ["usr/lib/tmpfiles.d", "etc/tmpfiles.d"] {
+    for folder in folders.iter().rev() {
         let Some((folder, _)) = tree.lookup(folder) else { continue };
-        let found = tree.children(&folder).filter(|(path, _)| path.name().ends_with(b".conf"));
+        let found = tree.children(&folder).filter(|(path, _)| path.name().ends_with(ending));
         chosen.extend(found.map(|(path, _)| (path.name().to_vec(), path.clone())));
     }
     let is_file =
@@ -79,7 +84,7 @@ pub(super) fn files(tree: &FileTree) -> Vec<TreePath> {
 
 /// The paths that the lines of one file make, with the directories above them, behind the symlinks of `tree`. Lines that
 /// only change or remove make nothing; a path that depends on the machine is left out.
-pub(super) fn made(tree: &FileTree, text: &str) -> BTreeSet<TreePath> {
+pub(crate) fn made(tree: &FileTree, text: &str) -> BTreeSet<TreePath> {
     let mut made = BTreeSet::new();
     for line in text.lines() {
         let mut words = line.split_whitespace();
