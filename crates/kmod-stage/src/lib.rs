@@ -16,6 +16,7 @@ pub mod capture;
 pub mod depmod;
 pub mod dkms;
 pub mod kernel;
+pub mod manifest;
 pub mod module;
 pub mod podman;
 pub mod private;
