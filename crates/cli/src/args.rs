@@ -102,6 +102,8 @@ pub(crate) enum Sandbox {
 pub(crate) enum Command {
     /// Print what a build would do
     Plan(PlanArgs),
+    /// Run builder containers and leave their results in the cache
+    Stage(StageArgs),
     /// Check an image
     Lint(LintArgs),
     /// Show what an image holds
@@ -129,6 +131,22 @@ pub(crate) struct PlanArgs {
     pub(crate) recipe: RecipeArgs,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StageArgs {
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Stages to run, and `packages` [default: all that need a builder]
+    pub(crate) names: Vec<String>,
+    /// Run builders even when their results are kept, and keep the new ones
+    #[arg(long)]
+    pub(crate) rebuild: bool,
+    /// Threads to use [default: all processors]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZero<usize>>,
 }
 
 #[derive(Args, Debug)]

@@ -132,6 +132,7 @@ pub(crate) fn workshop(job: &Job, base: &OpenedImage, settings: &BuilderSettings
         tool: concat!("assemble ", env!("CARGO_PKG_VERSION")).into(),
         cancel: interruptible()?,
         output: Mutex::new(output),
+        made: Mutex::default(),
     };
     Ok(Workshop { builder: Arc::new(builder), _directories: directories })
 }

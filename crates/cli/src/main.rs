@@ -60,6 +60,7 @@ fn run(cli: &Cli, ui: Ui) -> Result<(), Failure> {
     let cache = cli.output.cache.as_deref();
     match &cli.command {
         Some(Command::Plan(args)) => cmd::plan::run(args, ui, cache),
+        Some(Command::Stage(args)) => cmd::stage::run(args, ui, cache),
         Some(Command::Lint(args)) => cmd::lint::run(args, ui, cache),
         Some(Command::Inspect(args)) => cmd::inspect::run(args, ui, cache),
         Some(Command::Boot(args)) => cmd::boot::run(args, ui, cache),

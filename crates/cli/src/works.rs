@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kmod_stage::build::dkms::DkmsWork;
+use kmod_stage::build::kinds::{ByFamily, Kind, nvidia_open, zfs};
 use kmod_stage::build::packages::PackagesWork;
 use kmod_stage::build::script::Request;
 use kmod_stage::build::{Inputs, Work};
@@ -31,33 +32,37 @@ pub(crate) fn packages(job: &Job) -> Result<Option<Arc<dyn Work>>, Failure> {
 
 /// What a stage that compiles asks for.
 pub(crate) fn compiled(job: &Job, stage: &Stage) -> Result<Arc<dyn Work>, Failure> {
-    let (kind, compiled, packages, modules, userspace) = match &stage.kind {
+    let (kind, compiled, ready) = match &stage.kind {
         StageKind::Dkms(dkms) => {
-            let exact =
-                |name: &String| dkms.version.as_ref().map_or(name.clone(), |version| format!("{name}{version}"));
+            let exact = |name: &String| format!("{name}{}", dkms.version.as_deref().unwrap_or_default());
             let packages: Vec<String> = dkms.packages.iter().map(exact).collect();
-            ("dkms", &dkms.compiled, packages, dkms.modules.clone(), dkms.userspace.clone())
+            let userspace = ByFamily::same(&dkms.userspace);
+            let packages = ByFamily::same(&packages);
+            ("dkms", &dkms.compiled, Kind { packages, userspace, modules: dkms.modules.clone() })
         }
-        StageKind::Zfs(zfs) => {
-            let exact = |name: &str| zfs.version.as_ref().map_or(name.to_owned(), |version| format!("{name}{version}"));
-            ("zfs", &zfs.compiled, vec![exact("zfs-dkms")], vec!["zfs".to_owned()], Vec::new())
-        }
-        StageKind::NvidiaOpen(nvidia) => {
-            let exact = |name: &str| format!("{name}{}", nvidia.version);
-            let modules = ["nvidia", "nvidia_modeset", "nvidia_uvm", "nvidia_drm"].map(str::to_owned).to_vec();
-            ("nvidia-open", &nvidia.compiled, vec![exact("nvidia-open-kernel-dkms")], modules, Vec::new())
+        StageKind::Zfs(stage) => ("zfs", &stage.compiled, zfs(stage.version.as_deref().unwrap_or_default())),
+        StageKind::NvidiaOpen(stage) => {
+            let named = |path: &RecipePath| path.as_str().contains("container-toolkit");
+            let toolkit = stage.toolkit.is_some() || stage.compiled.repositories.iter().any(named);
+            ("nvidia-open", &stage.compiled, nvidia_open(&stage.version, stage.toolkit.as_deref(), toolkit))
         }
         other => {
-            return Err(Failure::new(
-                Class::Usage,
-                format!("stage {} of kind {} compiles nothing", stage.name, other.name()),
-            ));
+            let text = format!("stage {} of kind {} compiles nothing", stage.name, other.name());
+            return Err(Failure::new(Class::Usage, text));
         }
     };
     let mut inputs = Inputs::default();
     hand(job, "repositories", &compiled.repositories, &mut inputs)?;
     hand(job, "patches", &compiled.patches, &mut inputs)?;
-    Ok(Arc::new(DkmsWork { kind, packages, modules, userspace, overrides: compiled.overrides.clone(), inputs }))
+    Ok(Arc::new(DkmsWork {
+        stage: stage.name.clone(),
+        kind,
+        packages: ready.packages,
+        modules: ready.modules,
+        userspace: ready.userspace,
+        overrides: compiled.overrides.clone(),
+        inputs,
+    }))
 }
 
 /// Reads files of the recipe that scripts need. Patches keep their order by a number in front.

@@ -47,7 +47,7 @@ pub(crate) struct Prepared {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) output: ImageReference,
-    _workshop: Option<Workshop>,
+    pub(crate) workshop: Option<Workshop>,
 }
 
 impl Prepared {
@@ -86,7 +86,7 @@ impl Prepared {
         let labels = labels(recipe, &base);
         let annotations = annotations(recipe, &base);
         let compression = wire::compression(&recipe.layers);
-        Ok(Self { base, epoch, groups, compression, labels, annotations, output, _workshop: workshop })
+        Ok(Self { base, epoch, groups, compression, labels, annotations, output, workshop })
     }
 }
 

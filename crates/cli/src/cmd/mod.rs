@@ -8,3 +8,4 @@ pub(crate) mod inspect;
 pub(crate) mod lint;
 pub(crate) mod mirror;
 pub(crate) mod plan;
+pub(crate) mod stage;

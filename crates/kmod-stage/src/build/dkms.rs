@@ -7,12 +7,16 @@ use oci_assemble::layer::{WholeError, whole};
 use oci_assemble::plan::step::View;
 use oci_assemble::tree::{Content, FileTree, Inode, Meta, PathError, Resolved, TreeDelta, TreePath};
 
+use super::check::check;
+use super::kinds::ByFamily;
 use super::script::{self, Request, compile_request};
+use super::userspace::userspace;
 use super::{Family, Harvest, HarvestError, Inputs, Target, Work};
 use crate::bundle::{BundleRecord, PackageRecord, read_modules};
 use crate::capture::Export;
 use crate::dkms::DkmsConf;
 use crate::kernel::{KernelRelease, MODULES};
+use crate::manifest::Root;
 use crate::module::{NormaliseError, normalise};
 
 /// Where dkms leaves what it built: `NAME/VERSION/KERNEL/ARCHITECTURE/module/*.ko`.
@@ -23,14 +27,16 @@ const CONF_MAX: u64 = 1 << 20;
 /// Modules compiled by DKMS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DkmsWork {
+    /// Name of the stage.
+    pub stage: String,
     /// The kind of the stage.
     pub kind: &'static str,
     /// Packages with sources for DKMS.
-    pub packages: Vec<String>,
+    pub packages: ByFamily,
     /// Modules that must come out, by their name in the kernel; those of `dkms.conf` when empty.
     pub modules: Vec<String>,
     /// Packages whose files go into the image.
-    pub userspace: Vec<String>,
+    pub userspace: ByFamily,
     /// Paths of the base that files of packages may replace.
     pub overrides: Vec<TreePath>,
     /// Repositories and patches.
@@ -80,7 +86,7 @@ pub enum DkmsError {
 impl DkmsWork {
     fn request(&self, target: &Target) -> Request {
         let kernel = target.kernel.as_ref().map(ToString::to_string).unwrap_or_default();
-        compile_request(target.family, &kernel, &self.packages, &self.userspace)
+        compile_request(target.family, &kernel, self.packages.of(target.family), self.userspace.of(target.family))
     }
 
     /// The modules in the one form, where the kernel finds them.
@@ -160,9 +166,11 @@ impl Work for DkmsWork {
     fn settings(&self) -> BTreeMap<String, String> {
         let list = |name: &str, values: Vec<String>| (name.to_owned(), values.join(" "));
         [
-            list("packages", self.packages.clone()),
+            list("packages.apt", self.packages.debian.clone()),
+            list("packages.dnf", self.packages.rpm.clone()),
             list("modules", self.modules.clone()),
-            list("userspace", self.userspace.clone()),
+            list("userspace.apt", self.userspace.debian.clone()),
+            list("userspace.dnf", self.userspace.rpm.clone()),
             list("override", self.overrides.iter().map(ToString::to_string).collect()),
         ]
         .into_iter()
@@ -184,11 +192,24 @@ impl Work for DkmsWork {
         format!("{}{}{compile}", script::HEAD, script::unpack(target.family))
     }
 
-    fn harvest(&self, export: &Export, target: &Target, _view: View<'_>) -> Result<Harvest, HarvestError> {
+    fn harvest(&self, export: &Export, target: &Target, view: View<'_>) -> Result<Harvest, HarvestError> {
+        let kernel = target.kernel.as_ref().ok_or(DkmsError::NoKernel)?;
         let delta = Self::modules(export, target)?;
-        let notes = self.complete(export, &delta)?;
+        let mut notes = self.complete(export, &delta)?;
+        notes.extend(check(&delta, kernel, target.family, export, view)?);
         let modules = read_modules(&delta, &export.contents)?;
-        Ok(Harvest { delta, record: BundleRecord { modules, notes, ..BundleRecord::default() } })
+        let mut record = BundleRecord { modules, notes, ..BundleRecord::default() };
+        let packages = self.userspace.of(target.family);
+        if packages.is_empty() {
+            return Ok(Harvest { delta, record });
+        }
+        let base = Root { tree: view.tree, contents: view.contents };
+        let (selected, notes) = userspace(packages, &self.overrides, &self.stage, export, base, target.epoch)?;
+        record.notes.extend(notes);
+        record.notes.extend(selected.notes.iter().cloned());
+        let counts = selected.manifest.counts().into_iter();
+        record.exclusions = counts.map(|(rule, count)| (rule.to_owned(), count as u64)).collect();
+        Ok(Harvest { delta: delta.then(&selected.delta()), record })
     }
 }
 

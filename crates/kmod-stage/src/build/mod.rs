@@ -7,21 +7,26 @@
 //!
 //! [`Work`] is what kinds of builds differ in; [`BuiltStage`] makes one a step of a plan.
 
+mod check;
 pub mod dkms;
 mod error;
 mod family;
 mod input;
+pub mod kinds;
 mod listing;
 pub mod packages;
 mod run;
 pub mod script;
 mod stage;
+mod userspace;
 mod work;
 
+pub use check::CheckError;
 pub use error::BuildError;
 pub use family::Family;
 pub use input::{INPUT, InputError, Inputs};
 pub use listing::{ListingError, fetched, render};
-pub use run::{Builder, Outcome};
+pub use run::{Builder, Made, Outcome};
 pub use stage::{BuiltStage, Shared};
+pub use userspace::UserspaceError;
 pub use work::{Harvest, HarvestError, Target, Work};

@@ -55,6 +55,19 @@ pub struct Builder {
     pub cancel: Cancel,
     /// Sees what containers print, while they do.
     pub output: Mutex<Box<dyn Write + Send>>,
+    /// What was made so far, by stage.
+    pub made: Mutex<BTreeMap<String, Made>>,
+}
+
+/// A result by its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// The key of everything that went in.
+    pub key: Digest,
+    /// Digest of the bundle's manifest.
+    pub bundle: Digest,
+    /// Whether it was kept from before.
+    pub reused: bool,
 }
 
 impl std::fmt::Debug for Builder {
@@ -145,6 +158,7 @@ impl Builder {
         if let Some(packages) = locked {
             let key = self.key(work, target, packages)?;
             if let (Some(outcome), _) = self.known(&key) {
+                self.note(stage, &key, &outcome, true);
                 return Ok(outcome);
             }
         }
@@ -161,6 +175,7 @@ impl Builder {
         let key = self.key(work, target, &fetched.packages)?;
         let (outcome, mut notes) = if locked.is_some() { (None, Vec::new()) } else { self.known(&key) };
         if let Some(outcome) = outcome {
+            self.note(stage, &key, &outcome, true);
             return Ok(outcome);
         }
         if let Ok(Some(differences)) = self.store.explain(&key, work.kind(), stage)
@@ -197,7 +212,14 @@ impl Builder {
         {
             notes.push(format!("the same inputs gave another result than before, whose diff_id was {before}"));
         }
-        Ok(Outcome { bundle: kept.bundle, notes })
+        let outcome = Outcome { bundle: kept.bundle, notes };
+        self.note(stage, &key, &outcome, false);
+        Ok(outcome)
+    }
+
+    fn note(&self, stage: &str, key: &BundleKey, outcome: &Outcome, reused: bool) {
+        let made = Made { key: *key.digest(), bundle: outcome.bundle.manifest().digest, reused };
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(stage.to_owned(), made);
     }
 
     /// Leaves the output of a container that failed where the user finds it.

@@ -27,7 +27,7 @@ fn apt_get() -> String {
 apt_get() {{
   apt-get --quiet --yes -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts={STATE}/sources \\
     -o APT::Install-Recommends=false -o APT::Sandbox::User=root -o Acquire::Retries=3 -o Acquire::Languages=none \\
-    -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \"$@\"
+    -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \"$@\"
 }}
 "
     )
@@ -87,7 +87,8 @@ pub(super) fn install(request: &Request) -> String {
 pub(super) const UNPACK: &str = "\
 find /var/cache/apt/archives -name '*.deb' | LC_ALL=C sort >/var/lib/assemble/archives
 if [ -s /var/lib/assemble/archives ]; then
-  xargs dpkg --unpack --force-depends --no-triggers </var/lib/assemble/archives
+  # Nothing here outlives a power cut, so nothing waits for the disk.
+  xargs dpkg --unpack --force-unsafe-io --force-depends --no-triggers </var/lib/assemble/archives
   find /etc -name '*.dpkg-new' | while read -r file; do mv \"$file\" \"${file%.dpkg-new}\"; done
   ldconfig
 fi

@@ -18,6 +18,8 @@ pub fn compile(family: Family, kernel: &str) -> String {
 kernel={kernel}
 sources={sources}
 [ -e \"$sources/Makefile\" ] || {{ echo \"there are no headers of kernel $kernel in $sources\" >&2; exit 1; }}
+# What DKMS and the sources look for: of split headers, the sources are behind another link than the build tree.
+[ -e /lib/modules/\"$kernel\"/build ] || {{ mkdir -p /lib/modules/\"$kernel\"; ln -sfn \"$sources\" /lib/modules/\"$kernel\"/build; }}
 mkdir -p /etc/dkms/framework.conf.d /var/lib/dkms
 echo 'sign_file=/bin/true' >/etc/dkms/framework.conf.d/assemble.conf
 value() {{ sed -n \"s/^$1=[\\\"']\\{{0,1\\}}\\([^\\\"' ]*\\).*/\\1/p\" \"$2\" | head -n 1; }}
@@ -38,7 +40,7 @@ for conf in /usr/src/*/dkms.conf; do
   done
   echo \"== dkms build $name $version for $kernel\"
   dkms add -m \"$name\" -v \"$version\" || :
-  if ! sign_file=/bin/true dkms build -m \"$name\" -v \"$version\" -k \"$kernel\" --kernelsourcedir \"$sources\"; then
+  if ! sign_file=/bin/true dkms build -m \"$name\" -v \"$version\" -k \"$kernel\"; then
     echo \"== make.log\"
     tail -n 60 /var/lib/dkms/\"$name\"/\"$version\"/build/make.log || :
     # What probes of the kernel met, which DKMS does not tell.
