@@ -30,6 +30,20 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// The recipes of the project.
+const RECIPES: [&str; 10] = [
+    "base",
+    "base-amd",
+    "base-zfs",
+    "base-zfs-nvidia",
+    "debian-probe",
+    "debian-zfs",
+    "debian-zfs-nvidia",
+    "fedora-base",
+    "instance-example",
+    "kinoite-tailscale",
+];
+
 fn load(name: &str) -> Merged {
     let root = Dir::open_ambient_dir(workspace(), ambient_authority()).unwrap();
     Merged::load(&root, &RecipePath::new(&format!("recipes/{name}.toml")).unwrap())
@@ -55,7 +69,7 @@ fn reads_the_smallest_recipe() {
 
 #[test]
 fn reads_the_recipes_of_the_project() {
-    let names = ["base", "base-zfs", "base-zfs-nvidia", "fedora-base", "instance-example", "debian-probe"];
+    let names = RECIPES;
     let mut found: Vec<String> = std::fs::read_dir(workspace().join("recipes"))
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().into_string().unwrap().strip_suffix(".toml").map(Into::into))
@@ -123,7 +137,7 @@ fn every_source_file_of_the_recipes_is_there() {
 /// A rendered recipe is a recipe: it says the same.
 #[test]
 fn renders_what_it_read() {
-    for name in ["base", "base-zfs", "base-zfs-nvidia", "fedora-base", "instance-example", "debian-probe"] {
+    for name in RECIPES {
         let merged = load(name);
         let mut again = Recipe::parse(&merged.render(), "merged.toml")
             .unwrap_or_else(|error| panic!("{error}\n{}", merged.render()));
