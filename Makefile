@@ -1,5 +1,6 @@
 # make demo        builds a bootable Debian base and a kernel module, assembles an image, checks it and shows it
 # make test        everything that continuous integration runs, with real clients and a boot in QEMU
+# make test-full   all of that, and what takes too long for it: NVIDIA's open modules compiled
 # make check       what each commit must pass: format, clippy, unit tests, licences and bans, documentation
 # make advisories  known vulnerabilities of the dependencies; fetches RustSec's database
 # make bench       timings, compared with other tools
@@ -15,7 +16,7 @@ STEP = tests/step.sh
 # Programs of the super user live outside an ordinary user's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo test check advisories bench clean setup base lints
+.PHONY: help demo test test-full check advisories bench clean setup base lints
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -42,7 +43,13 @@ test:
 	@$(STEP) 'lint of the image' $(ASSEMBLE) lint oci:$(IMAGE)
 	@$(STEP) 'clients' tests/clients/clients.sh $(IMAGE)
 	@$(STEP) 'boot' tests/boot/boot.sh $(IMAGE) probe 'probe: loaded, answer 42, level 2'
+	@$(STEP) 'packages: install twice' tests/packages/packages.sh $(ASSEMBLE) $(WORK)
+	@$(STEP) 'OpenZFS: compile twice, assemble, boot, use a pool' tests/zfs/zfs.sh $(ASSEMBLE) $(WORK)
 	@$(STEP) --table
+
+test-full: export ASSEMBLE = $(TARGET)/debug/assemble
+test-full: test
+	@$(STEP) 'NVIDIA: compile, check, assemble' tests/zfs/nvidia.sh $(ASSEMBLE) $(WORK)
 
 check: lints
 	@$(STEP) 'unit tests' cargo test --quiet --locked --workspace --lib --bins

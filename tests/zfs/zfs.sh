@@ -2,7 +2,7 @@
 # Compiles OpenZFS in builder containers, boots the image and uses a pool: zfs.sh ASSEMBLE [WORK]
 #
 # Builds recipes/debian-zfs.toml with the binary ASSEMBLE, runs its builder a second time and compares what it made,
-# boots the image in QEMU without KVM, and there makes a pool on a disk, writes, scrubs, exports, imports and reads.
+# boots the image in QEMU without KVM, and there makes a pool on files, writes, scrubs, exports, imports and reads.
 # Needs podman, QEMU, the base that make-base.sh makes, and a network with Debian's archive.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -30,4 +30,4 @@ second=$(bundle --rebuild)
 "$assemble" --recipe recipes/debian-zfs.toml --cache "$work/cache"
 "$assemble" lint --cache "$work/cache" "oci:$image"
 echo "zfs: booting" >&2
-"$assemble" boot "oci:$image" --cache "$work/cache" --module zfs --disk 256M --disk 256M --script "$here/pool.sh" --timeout 900
+"$assemble" boot "oci:$image" --cache "$work/cache" --module zfs --script "$here/pool.sh" --timeout 900

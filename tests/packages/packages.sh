@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Installs Debian packages on the base in builder containers: packages.sh ASSEMBLE [WORK]
+#
+# Two builds with nothing kept in between give one digest, the image has the packages in its database and nothing of the
+# making in its tree, and what is installed runs. Needs podman, the base of make-base.sh, and Debian's archive.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../base/lib.sh"
+. "$here/../podman.sh"
+
+assemble=$(realpath "$1")
+work=$(realpath "${2:-.work}")
+podman_settings
+temp=$(mktemp -d "${TMPDIR:-/tmp}/assemble-packages.XXXXXX")
+trap 'rm -rf "$temp"' EXIT
+cp "$here/../../recipes/repos/debian-contrib.sources" "$temp/debian.sources"
+cat >"$temp/tools.toml" <<TOML
+schema = 1
+[image]
+name = "tools"
+[base]
+image = "oci:$work/base:latest"
+[packages]
+repositories = ["debian.sources"]
+install = ["tree", "mtr-tiny"]
+[output]
+image = "oci:$temp/out:tools"
+TOML
+cd "$temp"
+fail() { echo "packages: $*" >&2; exit 1; }
+
+first=$("$assemble" --recipe tools.toml --cache "$temp/cache" --rebuild)
+second=$("$assemble" --recipe tools.toml --cache "$temp/cache" --rebuild)
+[ "$first" = "$second" ] || fail "two builds differ: $first, $second"
+third=$("$assemble" --recipe tools.toml --cache "$temp/cache")
+[ "$first" = "$third" ] || fail "the kept result makes another image: $third"
+
+"$assemble" inspect "oci:$temp/out:tools" --cache "$temp/cache" --tree >tree.txt
+grep -q '^/usr/bin/tree file 0755 0:0' tree.txt || fail "there is no tree"
+grep -q '^/usr/bin/mtr-packet file .* security.capability=' tree.txt || fail "mtr-packet lost its capability"
+! grep -E '^/(var/(cache|log|lib)/|run/.|tmp/.|etc/(hosts|resolv.conf|hostname) )' tree.txt || fail "the making left traces"
+status=$("$assemble" inspect "oci:$temp/out:tools" --cache "$temp/cache" --tree | grep -c '^/usr/lib/dpkg/info/tree.list ') || :
+[ "$status" = 1 ] || fail "the database does not know tree"
+
+sed -i 's/"tree"/"no-such-package"/' tools.toml
+if "$assemble" --recipe tools.toml --cache "$temp/cache" 2>errors.txt; then fail "a package that does not exist was installed"; fi
+grep -q 'no-such-package' errors.txt || fail "the error does not name the package: $(cat errors.txt)"
+echo "packages: $first, twice; $(grep -c . tree.txt) paths"
