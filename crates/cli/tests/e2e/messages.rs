@@ -124,7 +124,7 @@ const RECIPES: &[Case] = &[
         BUILD,
     ),
     (
-        "kind of stage that cannot be carried out",
+        "stage that needs a builder, without podman",
         |scene| scene.recipe("recipe.toml", "[[stage]]\nname = \"x\"\nkind = \"dkms\"\npackages = [\"x-dkms\"]\n"),
         BUILD,
     ),
