@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kmod_stage::build::{Builder, BuiltStage, Work};
-use kmod_stage::builder::{PodmanArgument, PodmanSettings};
+use kmod_stage::build::{Builder, BuiltStage, Work, commands};
+use kmod_stage::builder::{ImageId, PodmanArgument, PodmanSettings};
 use kmod_stage::bundle::{BundleStore, Reuse};
 use kmod_stage::podman::{Cancel, ImageSource, Podman};
 use kmod_stage::private::PrivateDir;
-use oci_assemble::image::ImageReference;
+use oci_assemble::image::{Digest, ImageReference};
 use oci_assemble::store::{Layout, Verified};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -77,7 +77,15 @@ impl<'a> Builds<'a> {
             self.workshop = Some(workshop(self.job, self.base, &self.settings)?);
         }
         let builder = self.workshop.as_ref().map(|workshop| Arc::clone(&workshop.builder));
-        Ok(BuiltStage::new(name, work, builder, None))
+        let stage = BuiltStage::new(name, work, builder, None);
+        if self.settings.build {
+            return Ok(stage);
+        }
+        let (settings, epoch) = (podman_settings(self.job)?, wire::epoch(&self.base.image)?);
+        let commands = ImageId::of_config(Digest::of(self.base.image.config_bytes()))
+            .map(|image| commands(name, &settings, image, epoch, self.settings.jobs, TIMEOUT));
+        let commands = commands.transpose().context(Class::Usage, format!("planning stage {name}"))?;
+        Ok(stage.with_commands(commands.unwrap_or_default()))
     }
 
     /// What has to live as long as the stages are used.

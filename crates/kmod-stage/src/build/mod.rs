@@ -8,6 +8,7 @@
 //! [`Work`] is what kinds of builds differ in; [`BuiltStage`] makes one a step of a plan.
 
 mod check;
+mod commands;
 pub mod dkms;
 mod error;
 mod family;
@@ -22,6 +23,7 @@ mod userspace;
 mod work;
 
 pub use check::CheckError;
+pub use commands::commands;
 pub use error::BuildError;
 pub use family::Family;
 pub use input::{INPUT, InputError, Inputs};

@@ -40,6 +40,8 @@ pub struct BuiltStage {
     locked: Option<BTreeSet<PackageRecord>>,
     part: Part,
     result: Arc<OnceLock<Shared>>,
+    /// For plans: how its containers are called.
+    commands: Vec<String>,
 }
 
 impl BuiltStage {
@@ -50,7 +52,21 @@ impl BuiltStage {
         builder: Option<Arc<Builder>>,
         locked: Option<BTreeSet<PackageRecord>>,
     ) -> Self {
-        Self { name: name.to_owned(), work, builder, locked, part: Part::Whole, result: Arc::default() }
+        Self {
+            name: name.to_owned(),
+            work,
+            builder,
+            locked,
+            part: Part::Whole,
+            result: Arc::default(),
+            commands: Vec::new(),
+        }
+    }
+
+    /// With how its containers are called, for plans.
+    #[must_use]
+    pub fn with_commands(self, commands: Vec<String>) -> Self {
+        Self { commands, ..self }
     }
 
     /// The same result as two stages: kernel modules below `/usr/lib/modules`, and the rest.
@@ -62,6 +78,7 @@ impl BuiltStage {
             locked: self.locked.clone(),
             part: Part::Modules,
             result: Arc::clone(&self.result),
+            commands: Vec::new(),
         };
         [modules, Self { part: Part::Rest, ..self }]
     }
@@ -128,7 +145,7 @@ impl Stage for BuiltStage {
         let count = packages.as_ref().map(|packages| format!("{} locked", packages.len()));
         inputs.insert("packages".into(), count.unwrap_or_else(|| "chosen at build time: there is no lock".into()));
         let stamp = Digest::of(format!("{} {inputs:?} {packages:?}", self.kind()).as_bytes());
-        Ok(Pinned { inputs, stamp, youngest: 0 })
+        Ok(Pinned { inputs, stamp, commands: self.commands.clone(), youngest: 0 })
     }
 
     fn produce(&self, view: View<'_>) -> Result<Produced, StageError> {

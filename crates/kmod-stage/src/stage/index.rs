@@ -63,7 +63,8 @@ impl Stage for DepmodStage {
     fn resolve(&self) -> Result<Pinned, StageError> {
         let policy = format!("{:?}", self.policy).to_lowercase();
         let stamp = Digest::of(format!("depmod {:?} {policy}", self.kernel).as_bytes());
-        Ok(Pinned { inputs: BTreeMap::from([("sandbox".into(), policy)]), stamp, youngest: 0 })
+        let inputs = BTreeMap::from([("sandbox".into(), policy)]);
+        Ok(Pinned { inputs, stamp, commands: Vec::new(), youngest: 0 })
     }
 
     fn produce(&self, view: View<'_>) -> Result<Produced, StageError> {

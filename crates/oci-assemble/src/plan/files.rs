@@ -174,5 +174,5 @@ pub fn pin(delta: &TreeDelta) -> Pinned {
         }
     }
     let inputs = BTreeMap::from([("bytes".into(), bytes.to_string()), ("files".into(), files.to_string())]);
-    Pinned { inputs, stamp: hasher.finish(), youngest }
+    Pinned { inputs, stamp: hasher.finish(), commands: Vec::new(), youngest }
 }

@@ -38,6 +38,8 @@ pub struct Pinned {
     pub inputs: BTreeMap<String, String>,
     /// Digest over the state of every input on this machine, without reading contents. Equal stamps mean equal output.
     pub stamp: Digest,
+    /// Programs that will run, as a shell would be told, for the plan.
+    pub commands: Vec<String>,
     /// Youngest modification time among the inputs, nanoseconds since 1970: a stamp taken within the clock's grain of it
     /// does not prove that nothing changes any more.
     pub youngest: i128,

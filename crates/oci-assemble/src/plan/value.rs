@@ -75,6 +75,9 @@ pub struct StagePlan {
     pub kind: String,
     /// What goes in.
     pub inputs: BTreeMap<String, String>,
+    /// Programs that will run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
 }
 
 /// The stages of a plan with their pinned inputs.
@@ -97,10 +100,10 @@ pub fn resolve(groups: &[Group]) -> Result<Resolved, StageError> {
         let _ = writeln!(stamps, "{}", group.name); // a String takes everything
         let mut stages = Vec::new();
         for stage in &group.stages {
-            let Pinned { inputs, stamp, youngest: own } = stage.resolve()?;
+            let Pinned { inputs, stamp, commands, youngest: own } = stage.resolve()?;
             let _ = writeln!(stamps, "{} {} {stamp}", stage.kind(), stage.name());
             youngest = youngest.max(own);
-            stages.push(StagePlan { name: stage.name().to_owned(), kind: stage.kind().to_owned(), inputs });
+            stages.push(StagePlan { name: stage.name().to_owned(), kind: stage.kind().to_owned(), inputs, commands });
         }
         layers.push(LayerPlan { name: group.name.clone(), stages });
     }
@@ -135,12 +138,15 @@ impl Plan {
         writeln!(text, "layers")?;
         for (number, layer) in self.layers.iter().enumerate() {
             writeln!(text, "  {:>3}  {}", self.base.layers + number, layer.name)?;
-            for StagePlan { name, kind, inputs } in &layer.stages {
+            for StagePlan { name, kind, inputs, commands } in &layer.stages {
                 write!(text, "       {kind} {name}:")?;
                 for (key, value) in inputs {
                     write!(text, " {key}={value}")?;
                 }
                 writeln!(text)?;
+                for command in commands {
+                    writeln!(text, "         $ {command}")?;
+                }
             }
         }
         Ok(())
