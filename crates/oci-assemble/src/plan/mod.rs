@@ -4,8 +4,10 @@ pub mod assemble;
 pub mod configure;
 pub mod files;
 pub mod generate;
+pub mod lock;
 mod nearest;
 pub mod recipe;
+pub mod sources;
 pub mod step;
 pub mod value;
 
