@@ -156,6 +156,20 @@ impl PinnedReference {
     pub fn digest(&self) -> Digest {
         self.digest
     }
+
+    /// Where the image is, with the digest. An ID of containers-storage has no room for one; it is a digest itself.
+    pub fn to_reference(&self) -> ImageReference {
+        let mut reference = self.reference.clone();
+        match &mut reference {
+            ImageReference::OciDir(layout) | ImageReference::OciArchive(layout) => layout.digest = Some(self.digest),
+            ImageReference::Registry(name)
+            | ImageReference::ContainersStorage(StorageReference { image: StorageImage::Name(name), .. }) => {
+                name.digest = Some(self.digest);
+            }
+            ImageReference::ContainersStorage(_) => {}
+        }
+        reference
+    }
 }
 
 impl fmt::Display for PinnedReference {

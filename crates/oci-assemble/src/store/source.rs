@@ -6,11 +6,14 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
 use super::archive::Archive;
-use super::blob::BlobSource;
+use super::blob::{BlobSource, read_document};
 use super::error::{Result, StoreError, io as failed};
 use super::layout::Layout;
 use super::resolve::{Resolved, resolve};
-use crate::image::{Descriptor, Image, ImageReference, PinnedReference, Platform};
+use crate::image::{
+    Descriptor, Image, ImageReference, Index, LayoutReference, MAX_MANIFEST, Manifest, MediaType, PinnedReference,
+    Platform,
+};
 
 /// Finds the directories that references name.
 pub trait Places: Sync {
@@ -87,6 +90,33 @@ impl BaseImage {
         }
     }
 
+    /// Opens exactly the image with the digest, in the layout or archive that the reference names: whatever its tags
+    /// name by now, and whether or not it is still listed.
+    pub fn open_pinned(pinned: &PinnedReference, platform: Option<&Platform>, places: &dyn Places) -> Result<Self> {
+        Self::resolve(open_digest(pinned, places)?, platform)
+    }
+
+    /// As [`BaseImage::open_pinned`], wherever the image is.
+    #[cfg(feature = "pull")]
+    pub fn fetch_pinned(
+        pinned: &PinnedReference,
+        platform: Option<&Platform>,
+        places: &dyn Places,
+        fetch: Fetch,
+    ) -> Result<Self> {
+        match pinned.reference() {
+            ImageReference::OciDir(_) | ImageReference::OciArchive(_) => Self::open_pinned(pinned, platform, places),
+            ImageReference::Registry(_) | ImageReference::ContainersStorage(_) => {
+                let image = Self::fetch(&pinned.to_reference(), platform, places, fetch)?;
+                // Storage may know an image by a digest that is not that of its manifest.
+                if image.manifest.digest == pinned.digest() || image.top.digest == pinned.digest() {
+                    return Ok(image);
+                }
+                Err(StoreError::Missing { digest: pinned.digest() })
+            }
+        }
+    }
+
     fn resolve((blobs, top): (Box<dyn BlobSource>, Descriptor), platform: Option<&Platform>) -> Result<Self> {
         let Resolved { image, manifest } = resolve(&*blobs, &top, platform)?;
         Ok(Self { image, manifest, top, blobs })
@@ -102,14 +132,12 @@ impl BaseImage {
 pub(super) fn open_local(reference: &ImageReference, places: &dyn Places) -> Result<(Box<dyn BlobSource>, Descriptor)> {
     match reference {
         ImageReference::OciDir(name) => {
-            let layout = Layout::open(places.dir(&name.path).map_err(failed("open", &name.path))?)?;
+            let layout = layout(name, places)?;
             let top = layout.find(name.tag.as_deref(), name.digest.as_ref())?;
             Ok((Box::new(layout), top))
         }
         ImageReference::OciArchive(name) => {
-            let (parent, file) = name.path.rsplit_once('/').unwrap_or((".", &name.path));
-            let parent = if parent.is_empty() { "/" } else { parent };
-            let archive = Archive::open(&places.dir(parent).map_err(failed("open", parent))?, file)?;
+            let archive = archive(name, places)?;
             let top = archive.find(name.tag.as_deref(), name.digest.as_ref())?;
             Ok((Box::new(archive), top))
         }
@@ -117,6 +145,46 @@ pub(super) fn open_local(reference: &ImageReference, places: &dyn Places) -> Res
             Err(StoreError::Elsewhere { reference: reference.to_string() })
         }
     }
+}
+
+fn layout(name: &LayoutReference, places: &dyn Places) -> Result<Layout> {
+    Layout::open(places.dir(&name.path).map_err(failed("open", &name.path))?)
+}
+
+fn archive(name: &LayoutReference, places: &dyn Places) -> Result<Archive> {
+    let (parent, file) = name.path.rsplit_once('/').unwrap_or((".", &name.path));
+    let parent = if parent.is_empty() { "/" } else { parent };
+    Archive::open(&places.dir(parent).map_err(failed("open", parent))?, file)
+}
+
+/// Opens a layout or an archive, and describes the document of that digest in it.
+fn open_digest(pinned: &PinnedReference, places: &dyn Places) -> Result<(Box<dyn BlobSource>, Descriptor)> {
+    let digest = pinned.digest();
+    let missing = || StoreError::NoImage { wanted: digest.to_string(), present: Vec::new() };
+    let (blobs, size): (Box<dyn BlobSource>, Option<u64>) = match pinned.reference() {
+        ImageReference::OciDir(name) => {
+            let layout = layout(name, places)?;
+            let size = layout.size(&digest)?;
+            (Box::new(layout), size)
+        }
+        ImageReference::OciArchive(name) => {
+            let archive = archive(name, places)?;
+            let size = archive.size(&digest);
+            (Box::new(archive), size)
+        }
+        ImageReference::Registry(_) | ImageReference::ContainersStorage(_) => {
+            return Err(StoreError::Elsewhere { reference: pinned.to_string() });
+        }
+    };
+    let size = size.ok_or_else(missing)?;
+    // What kind of document it is only its bytes say, which are held against the digest.
+    let unknown = Descriptor::new(MediaType::ImageManifest, digest, size);
+    let bytes = read_document(&*blobs, &unknown, MAX_MANIFEST)?;
+    let media_type = match Manifest::parse(&bytes, None) {
+        Ok(manifest) => manifest.media_type,
+        Err(error) => Index::parse(&bytes, None).map_err(|_| error)?.media_type,
+    };
+    Ok((blobs, Descriptor::new(media_type, digest, size)))
 }
 
 #[cfg(test)]

@@ -100,6 +100,11 @@ impl Archive {
     pub fn find(&self, tag: Option<&str>, digest: Option<&Digest>) -> Result<Descriptor> {
         find(&self.index, tag, digest)
     }
+
+    /// The size of a blob; `None` when it is not there.
+    pub(in crate::store) fn size(&self, digest: &Digest) -> Option<u64> {
+        self.blobs.get(digest).map(|place| place.size)
+    }
 }
 
 impl BlobSource for Archive {

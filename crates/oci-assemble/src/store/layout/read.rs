@@ -68,6 +68,12 @@ impl Layout {
         Ok(VerifiedReader::new(descriptor, file))
     }
 
+    /// The size of a blob's file; `None` when it is not there.
+    pub(in crate::store) fn size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let Some(dir) = blob_dir(&self.dir, digest)? else { return Ok(None) };
+        Ok(file::open_regular(&dir, &digest.hex())?.map(|(_, stamp)| stamp.size))
+    }
+
     /// Opens a blob's file; `None` when it is not there. Its size is right, its content is not verified.
     pub(in crate::store) fn file(&self, descriptor: &Descriptor) -> Result<Option<(File, Stamp)>> {
         let Some(dir) = blob_dir(&self.dir, &descriptor.digest)? else { return Ok(None) };

@@ -64,3 +64,32 @@ fn the_platform_is_chosen_from_an_index() {
     assert_eq!(layout(&scratch).find(None, None).unwrap(), base.top);
     assert!(open(&scratch, "oci:.:t", None).is_err(), "which of the two is meant has to be said");
 }
+
+#[test]
+fn what_is_pinned_is_opened_whatever_tags_name() {
+    let scratch = Scratch::new();
+    let writer = Layout::write(scratch.dir()).unwrap();
+    let mut entry = crate::store::scratch::fill(&writer, &["a"]).unwrap();
+    entry.platform = Some(amd64());
+    let list = Index { manifests: vec![entry.clone()], ..Index::default() };
+    let top = writer.put_bytes(MediaType::ImageIndex, &list.to_bytes()).unwrap();
+    writer.commit(Some("t"), &top).unwrap();
+    write_archive(&scratch.dir(), "x.tar", &layout(&scratch), &[(Some("t"), &top)]).unwrap();
+    let pinned = |reference: &str, digest| PinnedReference::new(reference.parse().unwrap(), digest);
+    let open = |pinned: &PinnedReference| BaseImage::open_pinned(pinned, Some(&amd64()), &scratch.dir());
+    let moved = Layout::write(scratch.dir()).unwrap();
+    let other = crate::store::scratch::fill(&moved, &["b"]).unwrap();
+    moved.commit(Some("t"), &other).unwrap();
+    for reference in ["oci:.:t", "oci:.", "oci-archive:x.tar:t", "oci:.:gone"] {
+        for digest in [entry.digest, top.digest] {
+            let base = open(&pinned(reference, digest)).unwrap();
+            assert_eq!((base.image, base.manifest.digest), (image(&["a"]), entry.digest), "{reference}");
+        }
+    }
+    let text = |result: Result<BaseImage>| result.unwrap_err().to_string();
+    let nothing = crate::image::Digest::of(b"nothing");
+    assert!(text(open(&pinned("oci:.:t", nothing))).starts_with("no image sha256:"));
+    let layer = other.digest;
+    std::fs::write(scratch.blob(&layer), "{}").unwrap();
+    assert!(open(&pinned("oci:.:t", layer)).is_err(), "other bytes than the digest says");
+}
