@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use oci_assemble::image::Digest;
+
 use crate::builder::SpecError;
 use crate::bundle::{BundleError, KeyError};
 use crate::capture::ExportError;
@@ -48,6 +50,14 @@ pub enum BuildError {
     Drift {
         /// The differences, a package each.
         differences: Vec<String>,
+    },
+    /// The result would not be the locked one.
+    #[error("what goes in is not what was locked: the key is {found}, not {locked}")]
+    Unlocked {
+        /// Key of the lock.
+        locked: Digest,
+        /// Key of the build.
+        found: Digest,
     },
     /// The container's file system cannot be read.
     #[error(transparent)]

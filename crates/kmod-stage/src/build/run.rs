@@ -16,7 +16,7 @@ use oci_assemble::tree::TreePath;
 
 use super::listing::LISTING_MAX;
 use super::script::LISTING;
-use super::{BuildError, INPUT, Target, Work, fetched, render};
+use super::{BuildError, INPUT, Target, Work, fetched, key, render};
 use crate::builder::{ContainerName, ContainerSpec, ImageId, LocalImage, Mount, Network, environment};
 use crate::bundle::{Bundle, BundleKey, BundleRecord, BundleSource, BundleStore, PackageRecord, Reuse, Staged};
 use crate::capture::Export;
@@ -113,26 +113,7 @@ impl Builder {
         target: &Target,
         packages: &BTreeSet<PackageRecord>,
     ) -> Result<BundleKey, BuildError> {
-        let mut inputs = vec![
-            ("tool".to_owned(), self.tool.clone()),
-            ("kind".into(), work.kind().into()),
-            ("builder".into(), self.digest.to_string()),
-            ("architecture".into(), target.architecture.clone()),
-            ("epoch".into(), target.epoch.seconds().to_string()),
-            // How packages are chosen decides through the list alone; how they are used, through this script.
-            ("script".into(), Digest::of(work.build(target).as_bytes()).to_string()),
-        ];
-        inputs.extend(target.kernel.iter().map(|kernel| ("kernel".to_owned(), kernel.to_string())));
-        inputs.extend(work.settings().into_iter().map(|(name, value)| (format!("setting.{name}"), value)));
-        let files = work.inputs().digests().into_iter().filter(|(name, _)| !name.starts_with("repositories/"));
-        inputs.extend(files.map(|(name, digest)| (format!("input.{name}"), digest.to_string())));
-        let package = |package: &PackageRecord| {
-            let PackageRecord { name, version, arch, checksum, .. } = package;
-            let checksum = checksum.map(|digest| digest.to_string()).unwrap_or_default();
-            (format!("package.{name}-{version}.{}", arch.as_deref().unwrap_or("-")), checksum)
-        };
-        inputs.extend(packages.iter().map(package));
-        Ok(BundleKey::new(inputs)?)
+        Ok(key(&self.tool, &self.digest, work, target, packages)?)
     }
 
     /// Which packages a build would use now: runs the container with a network.

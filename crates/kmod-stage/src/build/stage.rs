@@ -38,6 +38,7 @@ pub struct BuiltStage {
     work: Arc<dyn Work>,
     builder: Option<Arc<Builder>>,
     locked: Option<BTreeSet<PackageRecord>>,
+    key: Option<Digest>,
     part: Part,
     result: Arc<OnceLock<Shared>>,
     /// For plans: how its containers are called.
@@ -45,7 +46,8 @@ pub struct BuiltStage {
 }
 
 impl BuiltStage {
-    /// The stage `name`, which does `work`; without a builder it is only for plans. It is made with exactly the packages `locked` where they are known.
+    /// The stage `name`, which does `work`; without a builder it is only for plans. It is made with exactly the packages
+    /// `locked` where they are known.
     pub fn new(
         name: &str,
         work: Arc<dyn Work>,
@@ -57,6 +59,7 @@ impl BuiltStage {
             work,
             builder,
             locked,
+            key: None,
             part: Part::Whole,
             result: Arc::default(),
             commands: Vec::new(),
@@ -69,6 +72,12 @@ impl BuiltStage {
         Self { commands, ..self }
     }
 
+    /// The same, refused when its result would have another key.
+    #[must_use]
+    pub fn held_to(self, key: Digest) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
     /// The same result as two stages: kernel modules below `/usr/lib/modules`, and the rest.
     pub fn split(self) -> [Self; 2] {
         let modules = Self {
@@ -76,6 +85,7 @@ impl BuiltStage {
             work: Arc::clone(&self.work),
             builder: self.builder.clone(),
             locked: self.locked.clone(),
+            key: self.key,
             part: Part::Modules,
             result: Arc::clone(&self.result),
             commands: Vec::new(),
@@ -95,6 +105,12 @@ impl BuiltStage {
         if self.result.get().is_none() {
             let target = Self::target(view).map_err(|error| self.failed(error))?;
             let builder = self.builder.as_ref().ok_or_else(|| self.failed(BuildError::NoBuilder))?;
+            if let (Some(locked), Some(packages)) = (self.key, &self.locked) {
+                let found = *builder.key(&*self.work, &target, packages).map_err(|error| self.failed(error))?.digest();
+                if found != locked {
+                    return Err(self.failed(BuildError::Unlocked { locked, found }));
+                }
+            }
             let outcome = builder.run(&self.name, &*self.work, &target, view, self.locked.as_ref());
             let outcome = outcome.map_err(|error| self.failed(error))?;
             let (delta, contents, _) = outcome.bundle.open();
@@ -143,7 +159,7 @@ impl Stage for BuiltStage {
         inputs.extend(self.work.inputs().digests().into_iter().map(|(name, digest)| (name, digest.to_string())));
         let packages = self.locked.as_ref().map(|packages| packages.iter().map(render).collect::<Vec<_>>());
         let count = packages.as_ref().map(|packages| format!("{} locked", packages.len()));
-        inputs.insert("packages".into(), count.unwrap_or_else(|| "chosen at build time: there is no lock".into()));
+        inputs.insert("packages".into(), count.unwrap_or_else(|| "chosen at build time, as no lock names them".into()));
         let stamp = Digest::of(format!("{} {inputs:?} {packages:?}", self.kind()).as_bytes());
         Ok(Pinned { inputs, stamp, commands: self.commands.clone(), youngest: 0 })
     }
