@@ -79,6 +79,9 @@ pub(crate) struct Build {
     /// Run builders even when their results are kept, and keep the new ones
     #[arg(long, conflicts_with = "no_cache")]
     pub(crate) rebuild: bool,
+    /// Refuse to build when the lock beside the recipe does not fit, or when there is none
+    #[arg(long)]
+    pub(crate) locked: bool,
     /// How far depmod must be confined
     #[arg(long, value_enum, default_value_t = Sandbox::Auto)]
     pub(crate) sandbox: Sandbox,
@@ -104,6 +107,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Run builder containers and leave their results in the cache
     Stage(StageArgs),
+    /// Pin everything that a recipe leaves open, in a file beside it
+    Lock(LockArgs),
     /// Check an image
     Lint(LintArgs),
     /// Show what an image holds
@@ -147,6 +152,20 @@ pub(crate) struct StageArgs {
     /// Threads to use [default: all processors]
     #[arg(short, long, value_name = "N")]
     pub(crate) jobs: Option<NonZero<usize>>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LockArgs {
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Only say whether the lock fits the recipe and its files; asks no registry and changes nothing
+    #[arg(long, conflicts_with = "update")]
+    pub(crate) check: bool,
+    /// Renew what is pinned already: base, builder, kernel, packages or the name of a stage; without WHAT, all of it
+    #[arg(long, value_name = "WHAT", num_args = 0..)]
+    pub(crate) update: Option<Vec<String>>,
 }
 
 #[derive(Args, Debug)]

@@ -1,5 +1,6 @@
 //! Builder containers as this machine and the recipe want them.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -9,26 +10,29 @@ use std::time::Duration;
 
 use kmod_stage::build::{Builder, BuiltStage, Work, commands};
 use kmod_stage::builder::{ImageId, PodmanArgument, PodmanSettings};
-use kmod_stage::bundle::{BundleStore, Reuse};
+use kmod_stage::bundle::{BundleStore, PackageRecord, Reuse};
 use kmod_stage::podman::{Cancel, ImageSource, Podman};
 use kmod_stage::private::PrivateDir;
 use oci_assemble::image::{Digest, ImageReference};
+use oci_assemble::plan::lock::Package;
 use oci_assemble::store::{Layout, Verified};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::args::SourceArgs;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::locks::Held;
 use crate::ui::Ui;
 use crate::wire::{self, Job, OpenedImage};
 
 /// How long one container may run: the slowest module is compiled in a tenth of that on two processors.
 const TIMEOUT: Duration = Duration::from_hours(6);
 
+/// Name and version of this program.
+pub(crate) const TOOL: &str = concat!("assemble ", env!("CARGO_PKG_VERSION"));
+
 /// How builds are run, beside the recipe.
 pub(crate) struct BuilderSettings<'a> {
-    /// Whether stages will be carried out, and not only planned.
-    pub(crate) build: bool,
     /// Cache directory.
     pub(crate) cache: Option<PathBuf>,
     pub(crate) reuse: Reuse,
@@ -62,28 +66,42 @@ pub(crate) fn podman_settings(job: &Job) -> Result<PodmanSettings, Failure> {
 pub(crate) struct Builds<'a> {
     job: &'a Job,
     base: &'a OpenedImage,
-    settings: BuilderSettings<'a>,
+    /// How stages are carried out; without it they are only planned.
+    settings: Option<BuilderSettings<'a>>,
+    held: &'a Held,
     workshop: Option<Workshop>,
 }
 
 impl<'a> Builds<'a> {
-    pub(crate) fn new(job: &'a Job, base: &'a OpenedImage, settings: BuilderSettings<'a>) -> Self {
-        Self { job, base, settings, workshop: None }
+    pub(crate) fn new(
+        job: &'a Job,
+        base: &'a OpenedImage,
+        settings: Option<BuilderSettings<'a>>,
+        held: &'a Held,
+    ) -> Self {
+        Self { job, base, settings, held, workshop: None }
     }
 
     /// The stage `name`, which does `work`.
     pub(crate) fn stage(&mut self, name: &str, work: Arc<dyn Work>) -> Result<BuiltStage, Failure> {
-        if self.workshop.is_none() && self.settings.build {
-            self.workshop = Some(workshop(self.job, self.base, &self.settings)?);
+        if let (None, Some(settings)) = (&self.workshop, &self.settings) {
+            let other = builder_image(self.job, self.held.builder(), settings.source)?;
+            self.workshop = Some(workshop(self.job, other.as_ref().unwrap_or(self.base), settings)?);
         }
         let builder = self.workshop.as_ref().map(|workshop| Arc::clone(&workshop.builder));
-        let stage = BuiltStage::new(name, work, builder, None);
-        if self.settings.build {
+        let held = self.held;
+        let locked = held.stage(name, &*work);
+        let stage = BuiltStage::new(name, work, builder, locked.map(|locked| records(&locked.packages)));
+        let stage = match locked.filter(|_| held.strict()) {
+            Some(locked) => stage.held_to(locked.key),
+            None => stage,
+        };
+        if self.settings.is_some() {
             return Ok(stage);
         }
-        let (settings, epoch) = (podman_settings(self.job)?, wire::epoch(&self.base.image)?);
+        let (settings, epoch) = (podman_settings(self.job)?, wire::epoch(&self.base.image, self.held.epoch())?);
         let commands = ImageId::of_config(Digest::of(self.base.image.config_bytes()))
-            .map(|image| commands(name, &settings, image, epoch, self.settings.jobs, TIMEOUT));
+            .map(|image| commands(name, &settings, image, epoch, env::processors(), TIMEOUT));
         let commands = commands.transpose().context(Class::Usage, format!("planning stage {name}"))?;
         Ok(stage.with_commands(commands.unwrap_or_default()))
     }
@@ -94,8 +112,30 @@ impl<'a> Builds<'a> {
     }
 }
 
-/// A builder whose containers start from `base`, or from the image that the recipe names.
-pub(crate) fn workshop(job: &Job, base: &OpenedImage, settings: &BuilderSettings<'_>) -> Result<Workshop, Failure> {
+/// The image that the recipe names for builders; `None` when they start from the base.
+pub(crate) fn builder_image(
+    job: &Job,
+    digest: Option<Digest>,
+    source: &SourceArgs,
+) -> Result<Option<OpenedImage>, Failure> {
+    let Some(reference) = &job.recipe().builder.image else { return Ok(None) };
+    wire::pinned(reference, digest, job.platform.as_ref(), source, None, &wire::BlobCache::new(None)).map(Some)
+}
+
+/// Packages of a lock, as builders know them.
+pub(crate) fn records(packages: &BTreeSet<Package>) -> BTreeSet<PackageRecord> {
+    let record = |package: &Package| PackageRecord {
+        name: package.name.clone(),
+        version: package.version.clone(),
+        arch: Some(package.arch.clone()),
+        checksum: Some(package.checksum),
+        source: None,
+    };
+    packages.iter().map(record).collect()
+}
+
+/// A builder whose containers start from `image`.
+pub(crate) fn workshop(job: &Job, image: &OpenedImage, settings: &BuilderSettings<'_>) -> Result<Workshop, Failure> {
     let mut directories = Vec::new();
     let unavailable = "preparing the builder";
     let podman = Podman::new(podman_settings(job)?, settings.workspace.clone());
@@ -108,14 +148,6 @@ pub(crate) fn workshop(job: &Job, base: &OpenedImage, settings: &BuilderSettings
         let store = BundleStore::new(wire::open_dir(private.path(), Class::Io)?, "the bundles of this run");
         directories.push(private);
         store
-    };
-    let other;
-    let image = match &job.recipe().builder.image {
-        None => base,
-        Some(reference) => {
-            other = wire::image(reference, job.platform.as_ref(), settings.source, None, &wire::BlobCache::new(None))?;
-            &other
-        }
     };
     let (source, directory) = source(image, settings)?;
     directories.extend(directory);
@@ -137,7 +169,7 @@ pub(crate) fn workshop(job: &Job, base: &OpenedImage, settings: &BuilderSettings
         jobs: settings.jobs,
         timeout: TIMEOUT,
         proxies: env::proxies(),
-        tool: concat!("assemble ", env!("CARGO_PKG_VERSION")).into(),
+        tool: TOOL.into(),
         cancel: interruptible()?,
         output: Mutex::new(output),
         made: Mutex::default(),

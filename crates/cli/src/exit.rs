@@ -9,6 +9,7 @@ use oci_assemble::layer::DraftError;
 use oci_assemble::plan::configure::ConfigurationError;
 use oci_assemble::store::{ProxyError, StoreError};
 
+use kmod_stage::build::BuildError;
 use kmod_stage::depmod::DepmodError;
 use kmod_stage::podman::RuntimeError;
 
@@ -53,7 +54,7 @@ pub(crate) struct Failure {
     context: String,
     source: Option<Box<dyn Error + Send + Sync>>,
     hint: Option<String>,
-    /// The end of what a container printed.
+    /// Details, a line each: the end of what a container printed, what does not fit.
     output: Vec<String>,
 }
 
@@ -70,6 +71,12 @@ impl Failure {
         let of_container = chain(&error).find_map(|error| error.downcast_ref::<RuntimeError>());
         let output = of_container.map(|error| error.tail().to_vec()).unwrap_or_default();
         Self { class, context: context.into(), source: Some(Box::new(error)), hint, output }
+    }
+
+    /// With lines that say more.
+    pub(crate) fn lines(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.output.extend(lines);
+        self
     }
 
     /// With something the user can do.
@@ -124,6 +131,9 @@ fn of_library(error: &(dyn Error + 'static)) -> Option<Class> {
     if let Some(error) = error.downcast_ref::<RuntimeError>() {
         return Some(of_runtime(error));
     }
+    if drifted(error) {
+        return Some(Class::Usage);
+    }
     if lacks_depmod(error) {
         return Some(Class::Unavailable);
     }
@@ -139,6 +149,11 @@ fn of_library(error: &(dyn Error + 'static)) -> Option<Class> {
 /// Whether no sandbox, or no depmod for it, could be had: the machine's fault, not that of the modules.
 fn lacks_depmod(error: &(dyn Error + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(DepmodError::NoSandbox { .. }))
+}
+
+/// Whether a lock does not fit what is built.
+fn drifted(error: &(dyn Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(BuildError::Unlocked { .. }))
 }
 
 fn of_runtime(error: &RuntimeError) -> Class {
@@ -212,6 +227,14 @@ fn hint(class: Class, error: &(dyn Error + 'static)) -> Option<String> {
     }
     if chain(error).any(lacks_depmod) {
         return Some("install depmod (package kmod), or allow unprivileged user namespaces".into());
+    }
+    if chain(error).any(drifted) {
+        let text =
+            "another version of this program, or another date, makes another result; `assemble lock` takes it over";
+        return Some(text.into());
+    }
+    if let Some(BuildError::Drift { .. }) = chain(error).find_map(|error| error.downcast_ref()) {
+        return Some("`assemble lock --update` pins what the repositories have now".into());
     }
     if let Some(error) = chain(error).find_map(|error| error.downcast_ref::<RuntimeError>()) {
         return error.hint().map(str::to_owned);

@@ -5,6 +5,7 @@ mod builders;
 mod cmd;
 mod env;
 mod exit;
+mod locks;
 mod output;
 mod ui;
 mod wire;
@@ -61,6 +62,7 @@ fn run(cli: &Cli, ui: Ui) -> Result<(), Failure> {
     match &cli.command {
         Some(Command::Plan(args)) => cmd::plan::run(args, ui, cache),
         Some(Command::Stage(args)) => cmd::stage::run(args, ui, cache),
+        Some(Command::Lock(args)) => cmd::lock::run(args, ui, cache),
         Some(Command::Lint(args)) => cmd::lint::run(args, ui, cache),
         Some(Command::Inspect(args)) => cmd::inspect::run(args, ui, cache),
         Some(Command::Boot(args)) => cmd::boot::run(args, ui, cache),

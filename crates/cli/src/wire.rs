@@ -10,12 +10,12 @@ use cap_std::fs::Dir;
 use kmod_stage::private::PrivateDir;
 use kmod_stage::sandbox::SandboxPolicy;
 use kmod_stage::stage::{DepmodStage, ModulesStage};
-use oci_assemble::image::{Digest, Epoch, Image, ImageReference, Platform};
+use oci_assemble::image::{Digest, Epoch, Image, ImageReference, PinnedReference, Platform};
 use oci_assemble::layer::Compression;
 use oci_assemble::plan::configure::ConfigurationStage;
 use oci_assemble::plan::files::FilesStage;
 use oci_assemble::plan::recipe::spec::{self, KernelPin, Level};
-use oci_assemble::plan::recipe::{Merged, Recipe, StageKind, recipe_root};
+use oci_assemble::plan::recipe::{Merged, Recipe, RecipePath, StageKind, recipe_root};
 use oci_assemble::plan::step::Group;
 use oci_assemble::store::{
     Ambient, BaseImage, BlobSource, CacheDir, Fetch, Layout, SkopeoOptions, Transaction, Verified,
@@ -30,6 +30,10 @@ use crate::works;
 /// A recipe with the directory its files lie below.
 pub(crate) struct Job {
     pub(crate) root: Dir,
+    /// The recipe's file, below the root.
+    pub(crate) path: RecipePath,
+    /// The recipe's file as the user named it.
+    pub(crate) file: PathBuf,
     pub(crate) merged: Merged,
     pub(crate) platform: Option<Platform>,
 }
@@ -38,10 +42,28 @@ impl Job {
     pub(crate) fn recipe(&self) -> &Recipe {
         &self.merged.recipe
     }
+
+    /// The platform, as locks name it.
+    pub(crate) fn platform_name(&self) -> String {
+        self.platform.as_ref().map_or_else(|| env::platform().to_owned(), ToString::to_string)
+    }
 }
 
-/// Reads the recipe that the arguments name.
+/// Reads the recipe that the arguments name, for one platform.
 pub(crate) fn load(args: &RecipeArgs) -> Result<Job, Failure> {
+    let mut job = read(args)?;
+    let platforms = &job.recipe().image.platforms;
+    if job.platform.is_none() && platforms.len() > 1 {
+        let list: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+        return Err(Failure::new(Class::Usage, format!("the recipe is for several platforms: {}", list.join(", ")))
+            .hint("choose one with --platform"));
+    }
+    job.platform = job.platform.or_else(|| job.merged.recipe.image.platforms.first().cloned());
+    Ok(job)
+}
+
+/// Reads the recipe that the arguments name, for the platform that they name.
+pub(crate) fn read(args: &RecipeArgs) -> Result<Job, Failure> {
     let current = env::current_dir().context(Class::Io, "finding the current directory")?;
     let recipe = args.recipe.as_deref().unwrap_or(Path::new(""));
     let (root, path) = recipe_root(recipe, &current, args.root.as_deref())
@@ -49,15 +71,8 @@ pub(crate) fn load(args: &RecipeArgs) -> Result<Job, Failure> {
     let root = open_dir(&root, Class::Usage)?;
     let merged =
         Merged::load(&root, &path).context(Class::Usage, format!("reading the recipe {}", recipe.display()))?;
-    let explicit = args.platform.as_deref().map(platform).transpose()?;
-    let platforms = &merged.recipe.image.platforms;
-    if explicit.is_none() && platforms.len() > 1 {
-        let list: Vec<String> = platforms.iter().map(ToString::to_string).collect();
-        return Err(Failure::new(Class::Usage, format!("the recipe is for several platforms: {}", list.join(", ")))
-            .hint("choose one with --platform"));
-    }
-    let platform = explicit.or_else(|| platforms.first().cloned());
-    Ok(Job { root, merged, platform })
+    let platform = args.platform.as_deref().map(platform).transpose()?;
+    Ok(Job { root, path, file: recipe.to_owned(), merged, platform })
 }
 
 pub(crate) fn platform(text: &str) -> Result<Platform, Failure> {
@@ -108,16 +123,34 @@ pub(crate) fn image(
     cache: Option<&Arc<CacheDir>>,
     blobs: &BlobCache,
 ) -> Result<OpenedImage, Failure> {
+    pinned(wanted, None, platform, source, cache, blobs)
+}
+
+/// Opens an image for reading, wherever it is; with `digest`, exactly the manifest of that digest.
+pub(crate) fn pinned(
+    wanted: &ImageReference,
+    digest: Option<Digest>,
+    platform: Option<&Platform>,
+    source: &SourceArgs,
+    cache: Option<&Arc<CacheDir>>,
+    blobs: &BlobCache,
+) -> Result<OpenedImage, Failure> {
     let name = wanted.to_string();
     let here = platform_of_machine()?;
     let platform = Some(platform.unwrap_or(&here));
-    let opened = if is_local(wanted) {
-        BaseImage::open(wanted, platform, &Ambient)
-    } else {
-        let fetch = Fetch { cache: blobs.open(cache)?, skopeo: skopeo(source) };
-        BaseImage::fetch(wanted, platform, &Ambient, fetch)
+    let fetch = || Ok(Fetch { cache: blobs.open(cache)?, skopeo: skopeo(source) });
+    let pin = digest.map(|digest| PinnedReference::new(wanted.clone(), digest));
+    let opened = match (&pin, is_local(wanted)) {
+        (None, true) => BaseImage::open(wanted, platform, &Ambient),
+        (None, false) => BaseImage::fetch(wanted, platform, &Ambient, fetch()?),
+        (Some(pin), true) => BaseImage::open_pinned(pin, platform, &Ambient),
+        (Some(pin), false) => BaseImage::fetch_pinned(pin, platform, &Ambient, fetch()?),
     };
-    let BaseImage { image, manifest, blobs, .. } = opened.context(Class::Data, format!("opening {name}"))?;
+    let BaseImage { image, manifest, blobs, .. } = opened.map_err(|error| match pin {
+        None => Failure::of(Class::Data, format!("opening {name}"), error),
+        Some(pin) => Failure::of(Class::Data, format!("opening {pin}, which is locked"), error)
+            .hint("`assemble lock --recipe FILE --update base builder` pins what the tags name now"),
+    })?;
     Ok(OpenedImage { name, digest: manifest.digest, image, blobs })
 }
 
@@ -166,10 +199,17 @@ fn platform_of_machine() -> Result<Platform, Failure> {
     platform(env::platform())
 }
 
-/// The date of everything new: `SOURCE_DATE_EPOCH`, else the base's, else 1970.
-pub(crate) fn epoch(base: &Image) -> Result<Epoch, Failure> {
-    if let Some(text) = env::source_date_epoch() {
-        return Epoch::from_decimal(&text).context(Class::Usage, "reading SOURCE_DATE_EPOCH");
+/// `SOURCE_DATE_EPOCH`.
+pub(crate) fn explicit_epoch() -> Result<Option<Epoch>, Failure> {
+    let text = env::source_date_epoch();
+    let epoch = text.map(|text| Epoch::from_decimal(&text)).transpose();
+    epoch.context(Class::Usage, "reading SOURCE_DATE_EPOCH")
+}
+
+/// The date of everything new: `SOURCE_DATE_EPOCH`, else the locked one, else the base's, else 1970.
+pub(crate) fn epoch(base: &Image, locked: Option<Epoch>) -> Result<Epoch, Failure> {
+    if let Some(epoch) = explicit_epoch()?.or(locked) {
+        return Ok(epoch);
     }
     match &base.config().created {
         Some(created) => Epoch::from_rfc3339(created).context(Class::Data, "reading the base's date"),
@@ -206,8 +246,8 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_
     let root = || job.root.try_clone().context(Class::Io, "opening the recipe's directory again");
     let mut groups: Vec<Group> = Vec::new();
     if let Some(work) = works::packages(job)? {
-        let stage = builds.stage("packages", work)?;
-        groups.push(Group { name: "packages".into(), stages: vec![Box::new(stage)] });
+        let stage = builds.stage(works::PACKAGES, work)?;
+        groups.push(Group { name: works::PACKAGES.into(), stages: vec![Box::new(stage)] });
     }
     let mut modules = Group { name: "modules".into(), stages: Vec::new() };
     let mut kernel = match &recipe.kernel.pin {

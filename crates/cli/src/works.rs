@@ -1,5 +1,6 @@
 //! What the recipe asks builders to do.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +13,24 @@ use oci_assemble::plan::recipe::{RecipePath, Stage, StageKind};
 
 use crate::exit::{Class, Context, Failure};
 use crate::wire::Job;
+
+pub(crate) use oci_assemble::plan::sources::PACKAGES;
+
+/// Everything that the recipe asks builders to do, by the name of the stage.
+pub(crate) fn all(job: &Job) -> Result<BTreeMap<String, Arc<dyn Work>>, Failure> {
+    let mut works = BTreeMap::new();
+    works.extend(packages(job)?.map(|work| (PACKAGES.to_owned(), work)));
+    for stage in &job.recipe().stages {
+        if matches!(stage.kind, StageKind::Files(_) | StageKind::Modules(_)) {
+            continue;
+        }
+        if works.insert(stage.name.clone(), compiled(job, stage)?).is_some() {
+            let text = format!("the stage {} has the name of what the table [packages] asks for", stage.name);
+            return Err(Failure::new(Class::Usage, text).hint("give the stage another name"));
+        }
+    }
+    Ok(works)
+}
 
 /// What `[packages]` asks for; nothing when it is empty.
 pub(crate) fn packages(job: &Job) -> Result<Option<Arc<dyn Work>>, Failure> {

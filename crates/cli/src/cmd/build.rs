@@ -24,9 +24,10 @@ use serde::{Deserialize, Serialize};
 use super::lint::image_facts;
 use super::plan::merged;
 use crate::args::{Build, SourceArgs};
-use crate::builders::{BuilderSettings, Building, Builds, Workshop};
+use crate::builders::{BuilderSettings, Building, Builds, TOOL, Workshop};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::locks::Held;
 use crate::output::Output;
 use crate::ui::{Ui, bytes};
 use crate::wire::{self, BlobCache, Job, OpenedImage, StageSettings};
@@ -62,6 +63,7 @@ impl Prepared {
         reuse: Option<Reuse>,
         ui: Ui,
         output: Option<&str>,
+        held: &Held,
     ) -> Result<Self, Failure> {
         let recipe = job.recipe();
         let explicit = output.map(wire::reference).transpose()?;
@@ -69,20 +71,19 @@ impl Prepared {
             Failure::new(Class::Usage, "the recipe does not say where the image goes")
                 .hint("give --output oci:DIR:TAG, or set image in the recipe's [output] table")
         })?;
-        let base = wire::image(&recipe.base.image, job.platform.as_ref(), source, cache, blobs)?;
-        let builder = BuilderSettings {
-            build: reuse.is_some(),
+        let base = wire::pinned(&recipe.base.image, held.base(), job.platform.as_ref(), source, cache, blobs)?;
+        let builder = reuse.map(|reuse| BuilderSettings {
             cache: blobs.root(cache),
-            reuse: reuse.unwrap_or_default(),
+            reuse,
             workspace: settings.workspace.clone(),
             jobs: settings.jobs,
             source,
             ui,
-        };
-        let mut builds = Builds::new(job, &base, builder);
+        });
+        let mut builds = Builds::new(job, &base, builder, held);
         let groups = wire::groups(job, settings, &mut builds)?;
         let workshop = builds.finish();
-        let epoch = wire::epoch(&base.image)?;
+        let epoch = wire::epoch(&base.image, held.epoch())?;
         let labels = labels(recipe, &base);
         let annotations = annotations(recipe, &base);
         let compression = wire::compression(&recipe.layers);
@@ -157,16 +158,19 @@ pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Fail
         (false, false) => Reuse::Allow,
     };
     let destination = args.destination.as_deref();
-    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, Some(reuse), ui, destination)?;
+    let mut held = Held::new(&job, args.locked)?;
+    let prepared =
+        Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, Some(reuse), ui, destination, &held)?;
     let resolved = resolve(&prepared.groups).context(Class::Usage, "resolving the recipe")?;
     let key = wire::build_key(&[
-        concat!("assemble ", env!("CARGO_PKG_VERSION")),
+        TOOL,
         &job.recipe().digest().to_string(),
         &prepared.base.digest.to_string(),
         &prepared.epoch.to_string(),
         &prepared.compression.identity(),
         &resolved.stamp.to_string(),
         &prepared.output.to_string(),
+        &held.identity(),
     ]);
     if let Some(cache) = cache.as_ref().filter(|_| reuse == Reuse::Allow)
         && let Some(built) = known(cache, &key, &prepared)
@@ -174,9 +178,12 @@ pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Fail
         ui.detail("nothing changed since this image was built");
         return print(&built, true, ui);
     }
+    held.check_sources(&job)?;
+    held.warn(ui);
     let built = assemble(&job, &prepared, cache.as_ref(), jobs, ui)?;
     if let Some(cache) = &cache
         && !built.of_machine
+        && held.fits()
         && scanned - resolved.youngest > CLOCK_GRAIN
         && let Ok(text) = serde_json::to_vec(&built)
         && let Err(error) = cache.put(CacheKind::Image, &key, &text)

@@ -6,6 +6,7 @@ pub(crate) mod care;
 pub(crate) mod help;
 pub(crate) mod inspect;
 pub(crate) mod lint;
+pub(crate) mod lock;
 pub(crate) mod mirror;
 pub(crate) mod plan;
 pub(crate) mod stage;

@@ -14,8 +14,10 @@ use oci_assemble::tree::FileTree;
 
 use super::build::Prepared;
 use crate::args::{PlanArgs, Sandbox};
+use crate::builders::TOOL;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::locks::Held;
 use crate::ui::Ui;
 use crate::wire::{self, BlobCache, Job, OpenedImage, StageSettings};
 
@@ -24,10 +26,12 @@ pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     let cache = wire::cache(cache)?;
     let job = wire::load(&args.recipe)?;
     let settings = StageSettings { sandbox: Sandbox::Auto, workspace: env::temp_dir(), jobs: env::processors() };
-    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, None, ui, None)?;
+    let mut held = Held::new(&job, false)?;
+    held.check_sources(&job)?;
+    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, None, ui, None, &held)?;
     let layers = merged(&prepared.base, cache.as_ref(), settings.jobs, Gate::Refuse, ui)?;
     super::build::check_kernel(&job, layers.tree())?;
-    let plan = plan(&job, &prepared, Some(layers.tree()))?;
+    let plan = plan(&job, &prepared, &held, Some(layers.tree()))?;
     if ui.json {
         let plan = serde_json::to_value(&plan).context(Class::Usage, "writing the plan")?;
         return ui.document("plan", plan);
@@ -93,18 +97,22 @@ fn index_cache(cache: Option<&Arc<CacheDir>>) -> &dyn IndexCache {
 }
 
 /// The plan of a prepared build.
-pub(crate) fn plan(job: &Job, prepared: &Prepared, tree: Option<&FileTree>) -> Result<Plan, Failure> {
+pub(crate) fn plan(job: &Job, prepared: &Prepared, held: &Held, tree: Option<&FileTree>) -> Result<Plan, Failure> {
     let recipe = job.recipe();
-    let Resolved { layers, .. } = resolve(&prepared.groups).context(Class::Usage, "resolving the recipe")?;
+    let Resolved { mut layers, .. } = resolve(&prepared.groups).context(Class::Usage, "resolving the recipe")?;
+    for stage in layers.iter_mut().flat_map(|layer| &mut layer.stages) {
+        stage.lock = held.state(job, &stage.name);
+    }
     let base = &prepared.base.image;
     Ok(Plan {
-        tool: concat!("assemble ", env!("CARGO_PKG_VERSION")).into(),
+        tool: TOOL.into(),
         recipe: recipe.digest(),
         image: recipe.image.name.clone(),
         base: base_plan(&prepared.base, base),
         kernel: tree.and_then(|tree| Kernels::find(tree).bootable.pop()).map(|release| release.to_string()),
         epoch: prepared.epoch,
         compression: prepared.compression.identity(),
+        lock: held.plan(),
         layers,
         labels: prepared.labels.clone(),
         annotations: prepared.annotations.clone(),

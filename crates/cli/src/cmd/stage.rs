@@ -18,6 +18,7 @@ use crate::args::{Sandbox, StageArgs};
 use crate::builders::Building;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::locks::Held;
 use crate::ui::Ui;
 use crate::wire::{self, BlobCache, StageSettings};
 
@@ -32,7 +33,11 @@ pub(crate) fn run(args: &StageArgs, ui: Ui, cache: Option<&Path>) -> Result<(), 
     let settings = StageSettings { sandbox: Sandbox::Auto, workspace: env::temp_dir(), jobs };
     let reuse = if args.rebuild { Reuse::Rebuild } else { Reuse::Allow };
     let nowhere = Some("oci:unused:unused");
-    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, Some(reuse), ui, nowhere)?;
+    let mut held = Held::new(&job, false)?;
+    let prepared =
+        Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, Some(reuse), ui, nowhere, &held)?;
+    held.check_sources(&job)?;
+    held.warn(ui);
     let Prepared { base, epoch, groups, workshop, .. } = prepared;
     let chosen = chosen(groups, &args.names)?;
     let Some(workshop) = workshop else { return print(&BTreeMap::new(), ui) };

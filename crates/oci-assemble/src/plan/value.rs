@@ -29,6 +29,8 @@ pub struct Plan {
     pub epoch: Epoch,
     /// The compressor with everything that decides its bytes.
     pub compression: String,
+    /// The lock.
+    pub lock: LockPlan,
     /// Layers to add, lowest first; a layer without content is left out.
     pub layers: Vec<LayerPlan>,
     /// Labels to set.
@@ -55,6 +57,40 @@ pub struct BasePlan {
     pub bytes: u64,
 }
 
+/// Whether something is as a lock has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockState {
+    /// No lock names it.
+    Open,
+    /// It is as it was locked.
+    Locked,
+    /// It is not what was locked.
+    Stale,
+}
+
+impl std::fmt::Display for LockState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Open => "not locked",
+            Self::Locked => "locked",
+            Self::Stale => "stale",
+        })
+    }
+}
+
+/// The lock of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockPlan {
+    /// Its file.
+    pub file: String,
+    /// Whether there is one, and whether it fits.
+    pub state: LockState,
+    /// What does not fit, a line each.
+    pub drift: Vec<String>,
+}
+
 /// A layer of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,6 +114,8 @@ pub struct StagePlan {
     /// Programs that will run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<String>,
+    /// Whether a lock has it.
+    pub lock: LockState,
 }
 
 /// The stages of a plan with their pinned inputs.
@@ -91,7 +129,7 @@ pub struct Resolved {
     pub youngest: i128,
 }
 
-/// Resolves all stages. Costs a look at every input, reads none.
+/// Resolves all stages; what a lock says of them is not known here. Costs a look at every input, reads none.
 pub fn resolve(groups: &[Group]) -> Result<Resolved, StageError> {
     let mut stamps = String::new();
     let mut youngest = 0;
@@ -103,7 +141,8 @@ pub fn resolve(groups: &[Group]) -> Result<Resolved, StageError> {
             let Pinned { inputs, stamp, commands, youngest: own } = stage.resolve()?;
             let _ = writeln!(stamps, "{} {} {stamp}", stage.kind(), stage.name());
             youngest = youngest.max(own);
-            stages.push(StagePlan { name: stage.name().to_owned(), kind: stage.kind().to_owned(), inputs, commands });
+            let (name, kind) = (stage.name().to_owned(), stage.kind().to_owned());
+            stages.push(StagePlan { name, kind, inputs, commands, lock: LockState::Open });
         }
         layers.push(LayerPlan { name: group.name.clone(), stages });
     }
@@ -127,6 +166,10 @@ impl Plan {
         writeln!(text, "epoch     {}", self.epoch)?;
         writeln!(text, "compress  {}", self.compression)?;
         writeln!(text, "output    {}", self.output)?;
+        writeln!(text, "lock      {}, {}", self.lock.file, self.lock.state)?;
+        for line in &self.lock.drift {
+            writeln!(text, "          {line}")?;
+        }
         for (title, values) in [("labels", &self.labels), ("annotations", &self.annotations)] {
             if !values.is_empty() {
                 writeln!(text, "{title}")?;
@@ -138,8 +181,8 @@ impl Plan {
         writeln!(text, "layers")?;
         for (number, layer) in self.layers.iter().enumerate() {
             writeln!(text, "  {:>3}  {}", self.base.layers + number, layer.name)?;
-            for StagePlan { name, kind, inputs, commands } in &layer.stages {
-                write!(text, "       {kind} {name}:")?;
+            for StagePlan { name, kind, inputs, commands, lock } in &layer.stages {
+                write!(text, "       {kind} {name} ({lock}):")?;
                 for (key, value) in inputs {
                     write!(text, " {key}={value}")?;
                 }
