@@ -32,6 +32,7 @@ test|dpkg-scanpackages|dpkg-dev|dpkg-dev|Debian repository fixtures
 test|systemctl|systemd|systemd|what enabling a unit does
 test|mkfs.ext4|e2fsprogs|e2fsprogs|power cuts
 test|groff|groff-base|groff-base|the manual page
+test|openssl|openssl|openssl|keys, and signatures to compare ours with
 test|script|bsdutils|util-linux-script|output on a terminal
 test|setpriv|util-linux|util-linux|builds by another user
 test|podman|podman|podman|builder containers, client test

@@ -6,10 +6,12 @@
 //!
 //! [`normalise`] brings module files into one form. [`faults`] says what is wrong with a whole set by what modules say of
 //! themselves, and [`validate`] with modules that are to be added, down to their symbols.
+//! [`ModuleSigner`] signs them.
 
 mod exports;
 mod normalise;
 mod paths;
+mod sign;
 mod signature;
 mod symbols;
 mod symvers;
@@ -22,8 +24,10 @@ use oci_assemble::elf::{Modinfo, module_name};
 use oci_assemble::tree::TreePath;
 
 pub use exports::Exports;
+pub(crate) use normalise::plain_name;
 pub use normalise::{Facts, NormaliseError, NormaliseFault, Normalised, normalise};
 pub use paths::BuildPaths;
+pub use sign::{ModuleCertificate, ModuleSigner, PairError, SignError};
 pub use signature::{SignatureError, unsigned};
 pub use symbols::{Export, Symbols};
 pub use symvers::{Exported, Symvers, SymversError};

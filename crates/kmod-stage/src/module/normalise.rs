@@ -102,7 +102,7 @@ fn one_form(bytes: &[u8], name: &[u8]) -> Result<Normalised, NormaliseFault> {
     let build_paths = build_paths(&stripped);
     let bytes_after = with_build_id(stripped)?;
     Ok(Normalised {
-        file_name: plain_name(name),
+        file_name: plain_name(name).to_vec(),
         facts: Facts {
             name: underscored(&info.name),
             vermagic: info.vermagic,
@@ -120,9 +120,10 @@ fn one_form(bytes: &[u8], name: &[u8]) -> Result<Normalised, NormaliseFault> {
     })
 }
 
-fn plain_name(name: &[u8]) -> Vec<u8> {
+/// The name of a file without a suffix of compression.
+pub(crate) fn plain_name(name: &[u8]) -> &[u8] {
     let plain = [&b".gz"[..], b".xz", b".zst"].iter().find_map(|suffix| name.strip_suffix(*suffix));
-    plain.unwrap_or(name).to_vec()
+    plain.unwrap_or(name)
 }
 
 /// The file, its build id replaced by a digest of the file with an empty build id: as unique as the linker's, but not

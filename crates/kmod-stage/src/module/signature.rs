@@ -48,6 +48,14 @@ pub fn unsigned(mut file: &[u8]) -> Result<(&[u8], usize), SignatureError> {
     Ok((file, signatures))
 }
 
+/// `file` with the PKCS#7 message `signature` appended.
+///
+/// Law: [`unsigned`] takes it off again.
+pub(super) fn appended(file: &[u8], signature: &[u8]) -> Result<Vec<u8>, SignatureError> {
+    let size = u32::try_from(signature.len()).map_err(|_| SignatureError::TooLong)?.to_be_bytes();
+    Ok([file, signature, &[0, 0, PKCS7, 0, 0, 0, 0, 0], &size, MAGIC].concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +63,11 @@ mod tests {
     fn sign(file: &[u8], signature: &[u8], id_type: u8) -> Vec<u8> {
         let size = u32::try_from(signature.len()).unwrap_or_default().to_be_bytes();
         [file, signature, &[0, 0, id_type, 0, 0, 0, 0, 0], &size, MAGIC].concat()
+    }
+
+    #[test]
+    fn what_is_appended_comes_off() {
+        assert_eq!(appended(b"module", b"PKCS"), Ok(sign(b"module", b"PKCS", PKCS7)));
     }
 
     #[test]

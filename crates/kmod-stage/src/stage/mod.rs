@@ -1,13 +1,17 @@
 //! Kernel modules as stages of a plan.
 //!
 //! [`ModulesStage`] brings modules, [`DepmodStage`] indexes all modules of the kernel; a plan puts both into one group,
-//! so that modules and indexes share a layer.
+//! so that modules and indexes share a layer. [`SignedStage`] signs the modules of any stage, and [`CertificateStage`]
+//! brings the certificate for it.
 
 mod index;
+mod kept;
 mod modules;
+mod sign;
 
 pub use index::{DepmodStage, IndexError};
 pub use modules::{ModulesError, ModulesStage};
+pub use sign::{CertificateStage, SignedStage, SigningError};
 
 use oci_assemble::tree::FileTree;
 
