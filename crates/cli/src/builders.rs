@@ -106,6 +106,11 @@ impl<'a> Builds<'a> {
         Ok(stage.with_commands(commands.unwrap_or_default()))
     }
 
+    /// Whether stages will be carried out, and not only planned.
+    pub(crate) fn are_carried_out(&self) -> bool {
+        self.settings.is_some()
+    }
+
     /// What has to live as long as the stages are used.
     pub(crate) fn finish(self) -> Option<Workshop> {
         self.workshop

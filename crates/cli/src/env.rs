@@ -89,6 +89,12 @@ pub(crate) fn podman() -> PodmanHere {
     }
 }
 
+/// The private key in a variable that the recipe names, when it is set and not empty.
+pub(crate) fn secret(name: &str) -> Option<Vec<u8>> {
+    let value = env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec);
+    value.filter(|value| !value.is_empty())
+}
+
 /// Proxies for containers with a network.
 pub(crate) fn proxies() -> BTreeMap<String, String> {
     let names = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];

@@ -5,6 +5,7 @@ mod builders;
 mod cmd;
 mod env;
 mod exit;
+mod keys;
 mod locks;
 mod output;
 mod ui;

@@ -9,14 +9,14 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use kmod_stage::private::PrivateDir;
 use kmod_stage::sandbox::SandboxPolicy;
-use kmod_stage::stage::{DepmodStage, ModulesStage};
+use kmod_stage::stage::{CertificateStage, DepmodStage, ModulesStage, SignedStage};
 use oci_assemble::image::{Digest, Epoch, Image, ImageReference, PinnedReference, Platform};
 use oci_assemble::layer::Compression;
 use oci_assemble::plan::configure::ConfigurationStage;
 use oci_assemble::plan::files::FilesStage;
 use oci_assemble::plan::recipe::spec::{self, KernelPin, Level};
 use oci_assemble::plan::recipe::{Merged, Recipe, RecipePath, StageKind, recipe_root};
-use oci_assemble::plan::step::Group;
+use oci_assemble::plan::step::{Group, Stage};
 use oci_assemble::store::{
     Ambient, BaseImage, BlobSource, CacheDir, Fetch, Layout, SkopeoOptions, Transaction, Verified,
 };
@@ -25,6 +25,7 @@ use crate::args::{RecipeArgs, Sandbox, SourceArgs};
 use crate::builders::Builds;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::keys::{self, Signing};
 use crate::works;
 
 /// A recipe with the directory its files lie below.
@@ -239,7 +240,8 @@ pub(crate) struct StageSettings {
 }
 
 /// The stages of a recipe, grouped into layers: packages first, as everything else builds upon them; each other stage its
-/// own, in order; then all kernel modules with their indexes, wherever they come from; the configuration last.
+/// own, in order; then all kernel modules with their indexes, wherever they come from, and the certificate that they are
+/// signed for; the configuration last.
 pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_>) -> Result<Vec<Group>, Failure> {
     let recipe = job.recipe();
     recipe.available().context(Class::Unavailable, format!("preparing {}", recipe.image.name))?;
@@ -249,6 +251,10 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_
         let stage = builds.stage(works::PACKAGES, work)?;
         groups.push(Group { name: works::PACKAGES.into(), stages: vec![Box::new(stage)] });
     }
+    let sign = recipe.modules.sign.as_ref();
+    let signing = sign.map(|names| keys::signing(&job.root, names, builds.are_carried_out())).transpose()?;
+    let workspace = &settings.workspace;
+    let signed = |stage: Box<dyn Stage>| signed(stage, signing.as_ref(), workspace);
     let mut modules = Group { name: "modules".into(), stages: Vec::new() };
     let mut kernel = match &recipe.kernel.pin {
         KernelPin::Exact(release) => Some(release.clone()),
@@ -261,7 +267,7 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_
                 let mut files = FilesStage::new(&stage.name, root()?, source, files.into.clone());
                 if files.may_bring_modules() {
                     let [own, rest] = files.split().context(Class::Io, "opening the recipe's directory again")?;
-                    modules.stages.push(Box::new(own));
+                    modules.stages.push(signed(Box::new(own)));
                     files = rest;
                 }
                 groups.push(Group { name: stage.name.clone(), stages: vec![Box::new(files)] });
@@ -269,14 +275,19 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_
             StageKind::Modules(built) => {
                 kernel = kernel.or_else(|| built.kernel.clone());
                 let sources = built.source.iter().map(|path| path.as_path().to_owned()).collect();
-                modules.stages.push(Box::new(ModulesStage::new(&stage.name, root()?, sources, built.kernel.clone())));
+                let own = ModulesStage::new(&stage.name, root()?, sources, built.kernel.clone());
+                modules.stages.push(signed(Box::new(own)));
             }
             StageKind::Dkms(_) | StageKind::Zfs(_) | StageKind::NvidiaOpen(_) => {
                 let [own, rest] = builds.stage(&stage.name, works::compiled(job, stage)?)?.split();
-                modules.stages.push(Box::new(own));
+                modules.stages.push(signed(Box::new(own)));
                 groups.push(Group { name: stage.name.clone(), stages: vec![Box::new(rest)] });
             }
         }
+    }
+    if let Some(Signing { certificate, name, .. }) = &signing {
+        let stage = CertificateStage::new(certificate.clone(), name);
+        modules.stages.push(Box::new(stage.context(Class::Usage, "naming the certificate of modules.sign")?));
     }
     if !modules.stages.is_empty() {
         let policy = match settings.sandbox {
@@ -290,6 +301,12 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_
     let configuration = ConfigurationStage::new(recipe.clone(), root()?);
     groups.push(Group { name: "configuration".into(), stages: vec![Box::new(configuration)] });
     Ok(groups)
+}
+
+/// The stage with its modules signed, where they shall be.
+fn signed(stage: Box<dyn Stage>, signing: Option<&Signing>, workspace: &Path) -> Box<dyn Stage> {
+    let Some(Signing { certificate, signer, .. }) = signing else { return stage };
+    Box::new(SignedStage::new(stage, certificate.clone(), signer.clone(), workspace.to_owned()))
 }
 
 /// Everything that decides the digest of a build, as one: equal keys mean equal images.

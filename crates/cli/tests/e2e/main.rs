@@ -10,6 +10,7 @@ mod messages;
 mod modules;
 mod reproducible;
 mod scene;
+mod signed;
 mod system;
 mod unchanged;
 mod untouched;

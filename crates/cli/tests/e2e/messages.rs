@@ -15,6 +15,7 @@ use oci_assemble::tree::{Inode, TreePath};
 use crate::base::{self, KERNEL, depending, entry};
 use crate::files::leftovers;
 use crate::scene::{Run, Scene};
+use crate::signed::{has_openssl, openssl, pair};
 
 /// A case: its name, what it prepares, the arguments.
 type Case = (&'static str, fn(&Scene), &'static [&'static str]);
@@ -266,6 +267,80 @@ const MODULES: &[Case] = &[
     ),
 ];
 
+/// A recipe whose module is signed with `key` and `certificate`, and a pair called `mok`.
+fn signing(scene: &Scene, key: &str, certificate: &str) {
+    module(scene, module_for("probe", KERNEL));
+    let text = fs::read_to_string(scene.path("recipe.toml")).unwrap();
+    let sign = format!("[modules]\nsign = {{ key = \"{key}\", certificate = \"{certificate}\" }}\n");
+    scene.file("recipe.toml", text + &sign);
+    pair(scene, "mok", "rsa:2048");
+}
+
+const SIGNING: &[Case] = &[
+    ("certificate that is missing", |scene| signing(scene, "mok.key", "none.pem"), BUILD),
+    ("key for a certificate", |scene| signing(scene, "mok.key", "mok.key"), BUILD),
+    ("key that is missing", |scene| signing(scene, "none.key", "mok.pem"), BUILD),
+    ("variable that is not set", |scene| signing(scene, "env:MODULE_KEY", "mok.pem"), BUILD),
+    ("certificate for a key", |scene| signing(scene, "mok.pem", "mok.pem"), BUILD),
+    (
+        "key of another certificate",
+        |scene| {
+            signing(scene, "other.key", "mok.pem");
+            pair(scene, "other", "rsa:2048");
+        },
+        BUILD,
+    ),
+    (
+        "encrypted key",
+        |scene| {
+            signing(scene, "encrypted.key", "mok.pem");
+            openssl(scene, "pkcs8 -topk8 -in mok.key -passout pass:secret -out encrypted.key");
+        },
+        BUILD,
+    ),
+    (
+        "key that is damaged",
+        |scene| {
+            signing(scene, "mok.key", "mok.pem");
+            let key = fs::read_to_string(scene.path("mok.key")).unwrap();
+            scene.file("mok.key", key.replacen("MII", "MIJ", 1));
+        },
+        BUILD,
+    ),
+    (
+        "key that is not RSA",
+        |scene| {
+            signing(scene, "ec.key", "ec.pem");
+            pair(scene, "ec", "ec -pkeyopt ec_paramgen_curve:P-256");
+        },
+        BUILD,
+    ),
+    (
+        "key that is too short",
+        |scene| {
+            signing(scene, "short.key", "short.pem");
+            pair(scene, "short", "rsa:1024");
+        },
+        BUILD,
+    ),
+    (
+        "module that is there twice",
+        |scene| {
+            signing(scene, "mok.key", "mok.pem");
+            scene.file("modules/probe.ko.gz", module_for("probe", KERNEL));
+        },
+        BUILD,
+    ),
+    (
+        "module with half a signature",
+        |scene| {
+            signing(scene, "mok.key", "mok.pem");
+            scene.file("modules/probe.ko", b"~Module signature appended~\n");
+        },
+        BUILD,
+    ),
+];
+
 const LINTS: &[Case] = &[
     (
         "compiler left behind",
@@ -391,6 +466,13 @@ fn about_bases() {
 #[test]
 fn about_modules() {
     check("modules", MODULES);
+}
+
+#[test]
+fn about_signing() {
+    if has_openssl() {
+        check("signing", SIGNING);
+    }
 }
 
 #[test]

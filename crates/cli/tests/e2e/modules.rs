@@ -19,7 +19,7 @@ const TABLES: &str = "[[stage]]\nname = \"probe\"\nkind = \"modules\"\nsource = 
 const KARGS: &str = "usr/lib/bootc/kargs.d/50-assemble-kmods.toml";
 
 /// A file of the image in a layout, as the library reads it.
-fn read(layout_path: &Path, path: &str) -> Vec<u8> {
+pub(crate) fn read(layout_path: &Path, path: &str) -> Vec<u8> {
     let (image, blobs) = (image(layout_path), layout(layout_path));
     let pairs: Vec<_> = image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
     let options = ReadOptions { gate: Gate::Refuse, threads: std::num::NonZero::<usize>::MIN };
@@ -135,7 +135,7 @@ fn indexes(modules: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// The image's indexes are those that plain depmod makes of the unpacked image.
-fn assert_indexed(layout: &Path, kernel: &str) -> String {
+pub(crate) fn assert_indexed(layout: &Path, kernel: &str) -> String {
     let temp = tempfile::tempdir().unwrap();
     let root = temp.path().join("root");
     fs::create_dir_all(root.join("etc/depmod.d")).unwrap();
@@ -173,7 +173,7 @@ fn indexes_are_those_of_plain_depmod() {
 
 /// `.work` of the source tree, where `make base` puts a real Debian base and modules for its kernel. Continuous
 /// integration must have it.
-fn work() -> Option<PathBuf> {
+pub(crate) fn work() -> Option<PathBuf> {
     let work = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.work");
     let there = work.join("base/index.json").exists() && work.join("modules").exists();
     if !there {

@@ -270,7 +270,8 @@ impl Stage for CertificateStage {
     fn resolve(&self) -> Result<Pinned, StageError> {
         let (subject, digest) = (self.certificate.subject(), self.certificate.digest());
         let inputs = BTreeMap::from([("subject".into(), subject), ("certificate".into(), digest.to_string())]);
-        Ok(Pinned { inputs, stamp: Digest::of(format!("{} {digest}", self.path).as_bytes()), youngest: 0 })
+        let stamp = Digest::of(format!("{} {digest}", self.path).as_bytes());
+        Ok(Pinned { inputs, stamp, commands: Vec::new(), youngest: 0 })
     }
 
     fn produce(&self, view: View<'_>) -> Result<Produced, StageError> {

@@ -26,7 +26,6 @@ impl Recipe {
         let repositories = !self.kernel.repositories.is_empty();
         sealed(repositories, "kernel.repositories", "resolution of kernel packages")?;
         sealed(!self.vex.statements.is_empty(), "vex", "attestation of statements on vulnerabilities")?;
-        sealed(self.modules.sign.is_some(), "modules.sign", "signing of modules")?;
         sealed(self.policy.is_some(), "policy", "generation of a signature policy")?;
         sealed(self.layers.mode != LayerMode::Append, "layers.mode = \"full\"", "rechunking")
     }
@@ -48,7 +47,6 @@ mod tests {
             ("[kernel]\npin = \"devel\"\n", "kernel.pin = \"devel\""),
             ("[kernel]\nrepositories = [\"a.repo\"]\n", "kernel.repositories"),
             ("[vex]\nstatements = [\"v.json\"]\n", "vex"),
-            ("[modules]\nsign = { key = \"k\", certificate = \"c\" }\n", "modules.sign"),
             ("[layers]\nmode = \"full\"\n", "layers.mode = \"full\""),
         ] {
             assert_eq!(check(text).unwrap_err().key, key);
