@@ -1,7 +1,7 @@
 //! Everything of `assemble` that runs a process.
 //!
 //! From the bottom up: `version` orders versions of packages, `repository` reads what package repositories offer,
-//! `kernel` names kernels and chooses one, `module` reads, judges and normalises kernel modules, `dkms` reads how they are
+//! `kernel` names kernels and chooses one, `module` reads, judges, normalises and signs kernel modules, `dkms` reads how they are
 //! compiled. `builder` describes containers and `podman` runs them; `capture` tells what a package manager changed in
 //! one, `manifest` picks the files of packages, `bundle` keeps what was made, and `build` drives all of it. `sandbox`
 //! runs one program of an untrusted image with nothing but the files it needs; `depmod` uses it to index the modules of

@@ -124,12 +124,12 @@ fn the_key_decides_and_is_nowhere() {
     let scene = Scene::new();
     scene.file("modules/probe.ko", module_for("probe", KERNEL));
     scene.recipe("plain.toml", STAGE);
-    let plain = scene.build("plain.toml", "out");
+    let bare = scene.build("plain.toml", "out");
     pair(&scene, "mok", "rsa:2048");
     scene.recipe("recipe.toml", &format!("{STAGE}{SIGN}"));
     let first = scene.build("recipe.toml", "out");
-    assert_ne!(first, plain);
-    assert_eq!(scene.build("plain.toml", "out"), plain, "without a key nothing changes");
+    assert_ne!(first, bare);
+    assert_eq!(scene.build("plain.toml", "out"), bare, "without a key nothing changes");
 
     // A part of the key that no other file has: its last third is private.
     let key = fs::read_to_string(scene.path("mok.key")).unwrap();
@@ -156,7 +156,7 @@ fn the_key_decides_and_is_nowhere() {
     // Another key under the same names.
     pair(&scene, "mok", "rsa:3072");
     let second = scene.build("recipe.toml", "out");
-    assert!(second != first && second != plain);
+    assert!(second != first && second != bare);
 }
 
 #[test]

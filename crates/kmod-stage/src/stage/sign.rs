@@ -281,3 +281,6 @@ impl Stage for CertificateStage {
         Ok(Produced { delta, ..Produced::default() })
     }
 }
+
+#[cfg(test)]
+mod tests;
