@@ -12,6 +12,7 @@
 mod changes;
 mod date;
 mod export;
+mod journal;
 mod retain;
 mod rules;
 mod scrub;
@@ -35,6 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oci_assemble::image::Epoch;
 use oci_assemble::layer::{Contents, Sources, WholeError, whole};
+use oci_assemble::pkgdb::PkgDbError;
 use oci_assemble::tree::{Content, FileTree, Inode, Kind, MergeError, Meta, TreeDelta, TreePath};
 
 use retain::retain;
@@ -83,6 +85,9 @@ pub enum CaptureError {
     /// The container was left in a state that must not be shipped.
     #[error(transparent)]
     Scrub(#[from] ScrubError),
+    /// rpm's database cannot be read.
+    #[error(transparent)]
+    Database(#[from] PkgDbError),
     /// An account or configuration file cannot be read.
     #[error("cannot read a configuration file of the container")]
     Text(#[from] WholeError),
@@ -107,6 +112,7 @@ pub fn capture(
         *path == options.marker || options.mounts.iter().any(|mount| path == mount || path.is_below(mount))
     };
     let all = retain(&changes(base, &export.tree), |path| !own(path));
+    let all = journal::settled(all, &export.tree, &export.contents)?;
     let Scrubbed { delta, state, report } = scrub(&all, base, started)?;
     let delta = date(&delta, started, options.epoch);
     let delta = date_accounts(delta, base, &sources, options.epoch)?;

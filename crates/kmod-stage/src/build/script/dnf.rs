@@ -6,16 +6,39 @@ use super::super::INPUT;
 use super::{HEAD, LISTING, MARKER, Request, STATE, words};
 use crate::bundle::PackageRecord;
 
-/// How dnf is called: with the image's repositories and the recipe's, without weak dependencies and documentation, and
-/// with scripts of packages in no name space of their own, which builders may not make.
+/// How dnf is called: without weak dependencies and documentation, and removing only what is named and what needs it.
+///
+/// A script of a package that fails is no failure for dnf, which only says so on its way (in other words in each
+/// version); the package is there, half installed. Here it is one, and the last lines name the packages.
 fn dnf() -> String {
     format!(
         "\
 dnf() {{
-  command dnf -y --setopt=reposdir={STATE}/sources --setopt=install_weak_deps=False --setopt=tsflags=nodocs \\
-    --setopt=keepcache=True --setopt=retries=3 --setopt=history_record=False \"$@\"
+  {{
+    status=0
+    command dnf -y --setopt=reposdir={STATE}/sources --setopt=install_weak_deps=False --setopt=tsflags=nodocs \\
+      --setopt=clean_requirements_on_remove=False --setopt=retries=3 \"$@\" 2>&1 || status=$?
+    echo $status >{STATE}/status
+  }} | tee {STATE}/output
+  [ \"$(cat {STATE}/status)\" = 0 ] || exit 1
+  if grep -E 'scriptlet failed|[Ee]rror in .*scriptlet' {STATE}/output >{STATE}/failed; then
+    echo 'scripts of packages failed:' >&2
+    cat {STATE}/failed >&2
+    exit 1
+  fi
 }}
-mkdir -p /usr/lib/rpm/macros.d
+"
+    )
+}
+
+/// What rpm is told by a file in its home directory, which is no part of the result: its plugin may make no name spaces
+/// here, and every script would fail; signatures are checked by dnf when packages are fetched, never again.
+fn macros() -> String {
+    format!(
+        "\
+export HOME={STATE}
+echo '%__transaction_unshare %{{nil}}' >{STATE}/.rpmmacros
+echo '%_pkgverify_level digest' >>{STATE}/.rpmmacros
 "
     )
 }
@@ -27,6 +50,9 @@ mkdir -p {STATE}/sources {STATE}/archives /var/cache /var/lib /var/log /var/tmp
 : >{MARKER}
 cp /etc/yum.repos.d/*.repo {STATE}/sources/ 2>/dev/null || :
 cp {INPUT}/repositories/*.repo {STATE}/sources/ 2>/dev/null || :
+# Keys of repositories go into rpm's database; the image trusts those of its base.
+database=$(readlink -f \"$(rpm --eval %_dbpath)\")
+cp -a \"$database\" {STATE}/database
 "
     )
 }
@@ -36,21 +62,12 @@ fn spec(name: &str) -> String {
     name.replacen('=', "-", 1)
 }
 
-fn transaction(request: &Request, locked: Option<&BTreeSet<PackageRecord>>) -> Vec<String> {
-    let one_kernel = if request.replace_kernel { " --setopt=installonlypkgs=" } else { "" };
-    let mut lines = Vec::new();
-    let mut add = |verb: &str, names: Vec<String>| {
-        if !names.is_empty() {
-            lines.push(format!("{verb}{one_kernel}{}", words(names.iter().map(String::as_str))));
-        }
-    };
-    if let Some(packages) = locked {
-        add("install", packages.iter().map(exact).collect());
-    } else {
-        add("install", request.install.iter().map(|name| spec(name)).collect());
-        add("downgrade", request.downgrade.iter().map(|name| spec(name)).collect());
+/// What dnf is asked for. With a version it installs exactly that one, also where a newer one is there.
+fn asked(request: &Request, locked: Option<&BTreeSet<PackageRecord>>) -> Vec<String> {
+    match locked {
+        Some(packages) => packages.iter().map(exact).collect(),
+        None => request.install.iter().chain(&request.downgrade).map(|name| spec(name)).collect(),
     }
-    lines
 }
 
 /// `NAME-VERSION.ARCHITECTURE`, the version with its epoch.
@@ -59,14 +76,28 @@ fn exact(package: &PackageRecord) -> String {
     arch.as_ref().map_or_else(|| format!("{name}-{version}"), |arch| format!("{name}-{version}.{arch}"))
 }
 
+/// Kernels are installed beside each other unless nothing is said to be so.
+fn one_kernel(request: &Request) -> &'static str {
+    if request.replace_kernel { " --setopt=installonlypkgs=" } else { "" }
+}
+
 pub(super) fn fetch(request: &Request, locked: Option<&BTreeSet<PackageRecord>>) -> String {
-    let mut lines = String::new();
-    for line in transaction(request, locked) {
-        lines.push_str(&format!("dnf --downloadonly --downloaddir={STATE}/archives {line}\n"));
-    }
+    let names = asked(request, locked);
+    // A repository that does not say whether it signs its packages has to.
+    let line = if names.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "dnf install --downloadonly --destdir={STATE}/archives --setopt=gpgcheck=True{}{}\n",
+            one_kernel(request),
+            words(names.iter().map(String::as_str))
+        )
+    };
     format!(
         "\
-{HEAD}{}{}{lines}cd {STATE}/archives
+{HEAD}{}{}{}{line}rm -rf \"$database\"
+mv {STATE}/database \"$database\"
+cd {STATE}/archives
 for file in *.rpm; do
   [ -e \"$file\" ] || continue
   sum=$(sha256sum \"$file\")
@@ -74,23 +105,25 @@ for file in *.rpm; do
 done | LC_ALL=C sort >{LISTING}
 ",
         prepare(),
+        macros(),
         dnf(),
     )
 }
 
 pub(super) fn install(request: &Request) -> String {
-    let one_kernel = if request.replace_kernel { " --setopt=installonlypkgs=" } else { "" };
     let remove = if request.remove.is_empty() {
         String::new()
     } else {
-        format!("dnf --cacheonly remove{}\n", words(request.remove.iter().map(String::as_str)))
+        format!("dnf remove --cacheonly --disablerepo='*'{}\n", words(request.remove.iter().map(String::as_str)))
     };
     format!(
         "\
-{}set -- {STATE}/archives/*.rpm
-if [ -e \"$1\" ]; then dnf --cacheonly{one_kernel} --disablerepo='*' install \"$@\"; fi
+{}{}set -- {STATE}/archives/*.rpm
+if [ -e \"$1\" ]; then dnf install --cacheonly --disablerepo='*' --setopt=localpkg_gpgcheck=False{} \"$@\"; fi
 {remove}",
+        macros(),
         dnf(),
+        one_kernel(request),
     )
 }
 

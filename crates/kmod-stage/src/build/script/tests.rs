@@ -74,17 +74,15 @@ fn package_managers_are_asked_for_what_the_recipe_says() {
         lines("apt fetch-compile", "apt_get install"),
         ["apt_get install --download-only dkms patch linux-headers-6.1.0-56-amd64 zfs-dkms zfs"]
     );
+    let download = "dnf install --downloadonly --destdir=/var/lib/assemble/archives --setopt=gpgcheck=True";
     assert_eq!(
-        lines("dnf fetch", "dnf --downloadonly"),
-        [
-            "dnf --downloadonly --downloaddir=/var/lib/assemble/archives install --setopt=installonlypkgs= tree 'it'\\''s'",
-            "dnf --downloadonly --downloaddir=/var/lib/assemble/archives downgrade --setopt=installonlypkgs= kmod-30-1",
-        ]
+        lines("dnf fetch", "dnf install"),
+        [format!("{download} --setopt=installonlypkgs= tree 'it'\\''s' kmod-30-1")]
     );
     assert_eq!(
-        lines("dnf fetch-locked", "dnf --downloadonly"),
-        ["dnf --downloadonly --downloaddir=/var/lib/assemble/archives install --setopt=installonlypkgs= \
-             tree-1:2.1-1.amd64 tree-data-1:2.1-1.all"]
+        lines("dnf fetch-locked", "dnf install"),
+        [format!("{download} --setopt=installonlypkgs= tree-1:2.1-1.amd64 tree-data-1:2.1-1.all")]
     );
-    assert_eq!(lines("dnf fetch-nothing", "dnf --downloadonly"), Vec::<String>::new());
+    assert_eq!(lines("dnf fetch-nothing", "dnf install"), Vec::<String>::new());
+    assert_eq!(lines("dnf install", "dnf remove"), ["dnf remove --cacheonly --disablerepo='*' nano"]);
 }

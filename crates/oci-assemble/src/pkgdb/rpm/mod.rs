@@ -14,6 +14,13 @@ use crate::tree::{FileTree, TreePath};
 /// The largest database or log read. Real ones have 20 to 150 MB.
 const DATABASE_MAX: u64 = 1 << 30;
 
+/// Where a database says which versions of the format writers and readers must know.
+const VERSIONS: std::ops::Range<usize> = 18..20;
+/// A database with a write-ahead log.
+const VERSION_LOG: u8 = 2;
+/// One without.
+const VERSION_PLAIN: u8 = 1;
+
 /// Tags of a header (`rpmtag.h` of rpm).
 mod tag {
     pub(super) const NAME: u32 = 1000;
@@ -38,14 +45,27 @@ mod tag {
 /// not installed, on a network share, or of the wrong colour.
 const FILE_NORMAL: u64 = 0;
 
-/// The headers of the database at `path`, in the order of their numbers, the write-ahead log applied.
-pub fn headers(tree: &FileTree, contents: &dyn Contents, path: &TreePath) -> Result<Vec<Header>, PkgDbError> {
+/// The bytes of the `SQLite` database at `path` as one file: the write-ahead log beside it applied, and no log needed to
+/// read it (sqlite.org, "Database File Format", 1.3.3: what `PRAGMA journal_mode = DELETE` changes). Without a log, and
+/// without the mark of one, they are those of the file.
+pub fn settled(tree: &FileTree, contents: &dyn Contents, path: &TreePath) -> Result<Vec<u8>, PkgDbError> {
     let mut bytes = whole(tree, contents, path, DATABASE_MAX)?;
     let log = TreePath::new([path.as_bytes(), b"-wal"].concat()).ok();
     if let Some(log) = log.filter(|log| tree.content(log).is_some_and(|content| content.size() > 0)) {
         let frames = whole(tree, contents, &log, DATABASE_MAX)?;
         bytes = wal::applied(bytes, &frames).map_err(|what| PkgDbError::Damaged { path: log, what })?;
     }
+    if let Some(versions) = bytes.get_mut(VERSIONS)
+        && versions == [VERSION_LOG; 2]
+    {
+        versions.fill(VERSION_PLAIN);
+    }
+    Ok(bytes)
+}
+
+/// The headers of the database at `path`, in the order of their numbers, the write-ahead log applied.
+pub fn headers(tree: &FileTree, contents: &dyn Contents, path: &TreePath) -> Result<Vec<Header>, PkgDbError> {
+    let bytes = settled(tree, contents, path)?;
     let blobs = sqlite::blobs(&path.clone(), bytes)?;
     let parse = |blob: Vec<u8>| {
         Header::parse(blob).map_err(|error| PkgDbError::Damaged { path: path.clone(), what: error.what })
