@@ -3,12 +3,14 @@
 
 mod archives;
 mod base;
+mod bed;
 mod boot;
 mod files;
 mod killed;
 mod messages;
 mod modules;
 mod reproducible;
+mod rpm;
 mod scene;
 mod signed;
 mod system;

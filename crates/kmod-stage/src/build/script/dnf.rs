@@ -17,10 +17,15 @@ dnf() {{
   {{
     status=0
     command dnf -y --setopt=reposdir={STATE}/sources --setopt=install_weak_deps=False --setopt=tsflags=nodocs \\
-      --setopt=clean_requirements_on_remove=False --setopt=retries=3 \"$@\" 2>&1 || status=$?
+      --setopt=clean_requirements_on_remove=False --setopt=retries=3 --setopt=skip_if_unavailable=False \"$@\" 2>&1 || status=$?
     echo $status >{STATE}/status
   }} | tee {STATE}/output
-  [ \"$(cat {STATE}/status)\" = 0 ] || exit 1
+  if [ \"$(cat {STATE}/status)\" != 0 ]; then
+    # Behind this line dnf prints the whole configuration of the repository.
+    repository=$(sed -n 's/^Problem repository: //p' {STATE}/output | tail -n 1)
+    [ -z \"$repository\" ] || echo \"Error: packages of repository $repository must be signed (gpgkey=), or it says gpgcheck=0\" >&2
+    exit 1
+  fi
   if grep -E 'scriptlet failed|[Ee]rror in .*scriptlet' {STATE}/output >{STATE}/failed; then
     echo 'scripts of packages failed:' >&2
     cat {STATE}/failed >&2
