@@ -16,7 +16,7 @@ STEP = tests/step.sh
 # Programs of the super user live outside an ordinary user's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo test test-full check advisories bench clean setup base lints
+.PHONY: help demo test test-full check advisories bench clean setup base bed lints
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -36,7 +36,7 @@ test: export ASSEMBLE = $(TARGET)/debug/assemble
 test:
 	@mkdir -p $(WORK) && rm -f $(STEPS)
 	@$(STEP) 'system programs' tests/setup.sh test
-	@$(MAKE) --no-print-directory lints base
+	@$(MAKE) --no-print-directory lints base bed
 	@$(STEP) 'tests' cargo test --quiet --locked --workspace
 	@$(STEP) 'tests of the test scripts' tests/scripts.sh
 	@$(STEP) 'image' $(ASSEMBLE) --recipe $(RECIPE) --no-cache
@@ -70,6 +70,12 @@ advisories:
 base:
 	@$(STEP) 'base image' tests/base/make-base.sh $(WORK)
 	@$(STEP) 'kernel module' tests/base/make-module.sh $(WORK)
+
+# The image and repositories that tests of dnf build upon; the tests are skipped where they cannot be made.
+bed:
+	@if [ "$$(id -u)" = 0 ] || [ "$$CI" = true ]; then \
+	  $(STEP) 'RPM image and repositories' tests/rpm/make-rpm.sh $(WORK); \
+	else echo 'skipped: the RPM image is made by root only'; fi
 
 setup:
 	@tests/setup.sh test

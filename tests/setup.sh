@@ -26,6 +26,7 @@ test|zstd|zstd|zstd|reads zstd layers
 test|xz|xz-utils|xz|module fixtures
 test|pigz|pigz|pigz|gzip layers as other tools write them
 test|rpmbuild|rpm|rpm-build|rpm database fixtures
+test|gpg|gpg|gnupg2|keys of rpm repositories
 test|createrepo_c|createrepo-c|createrepo_c|rpm repository fixtures
 test|apt-ftparchive|apt-utils|-|Debian repository fixtures
 test|dpkg-scanpackages|dpkg-dev|dpkg-dev|Debian repository fixtures

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kmod_stage::build::{Builder, BuiltStage, Work, commands};
+use kmod_stage::build::packages::PackagesWork;
+use kmod_stage::build::{Builder, BuiltStage, PinnedStage, Work, commands};
 use kmod_stage::builder::{ImageId, PodmanArgument, PodmanSettings};
 use kmod_stage::bundle::{BundleStore, PackageRecord, Reuse};
 use kmod_stage::podman::{Cancel, ImageSource, Podman};
@@ -84,11 +85,7 @@ impl<'a> Builds<'a> {
 
     /// The stage `name`, which does `work`.
     pub(crate) fn stage(&mut self, name: &str, work: Arc<dyn Work>) -> Result<BuiltStage, Failure> {
-        if let (None, Some(settings)) = (&self.workshop, &self.settings) {
-            let other = builder_image(self.job, self.held.builder(), settings.source)?;
-            self.workshop = Some(workshop(self.job, other.as_ref().unwrap_or(self.base), settings)?);
-        }
-        let builder = self.workshop.as_ref().map(|workshop| Arc::clone(&workshop.builder));
+        let builder = self.builder()?;
         let held = self.held;
         let locked = held.stage(name, &*work);
         let stage = BuiltStage::new(name, work, builder, locked.map(|locked| records(&locked.packages)));
@@ -106,9 +103,22 @@ impl<'a> Builds<'a> {
         Ok(stage.with_commands(commands.unwrap_or_default()))
     }
 
+    /// The stage `name`, which does `work` and moves the kernel to where the recipe pins it.
+    pub(crate) fn pinned(&mut self, name: &str, work: PackagesWork) -> Result<PinnedStage, Failure> {
+        Ok(PinnedStage::new(name, self.job.recipe().kernel.pin.clone(), work, self.builder()?))
+    }
+
     /// Whether stages will be carried out, and not only planned.
     pub(crate) fn are_carried_out(&self) -> bool {
         self.settings.is_some()
+    }
+
+    fn builder(&mut self) -> Result<Option<Arc<Builder>>, Failure> {
+        if let (None, Some(settings)) = (&self.workshop, &self.settings) {
+            let other = builder_image(self.job, self.held.builder(), settings.source)?;
+            self.workshop = Some(workshop(self.job, other.as_ref().unwrap_or(self.base), settings)?);
+        }
+        Ok(self.workshop.as_ref().map(|workshop| Arc::clone(&workshop.builder)))
     }
 
     /// What has to live as long as the stages are used.

@@ -248,8 +248,12 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_
     let root = || job.root.try_clone().context(Class::Io, "opening the recipe's directory again");
     let mut groups: Vec<Group> = Vec::new();
     if let Some(work) = works::packages(job)? {
-        let stage = builds.stage(works::PACKAGES, work)?;
-        groups.push(Group { name: works::PACKAGES.into(), stages: vec![Box::new(stage)] });
+        let stage: Box<dyn Stage> = if works::moves_kernel(job) {
+            Box::new(builds.pinned(works::PACKAGES, work)?)
+        } else {
+            Box::new(builds.stage(works::PACKAGES, Arc::new(work))?)
+        };
+        groups.push(Group { name: works::PACKAGES.into(), stages: vec![stage] });
     }
     let sign = recipe.modules.sign.as_ref();
     let signing = sign.map(|names| keys::signing(&job.root, names, builds.are_carried_out())).transpose()?;
@@ -257,7 +261,7 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_
     let signed = |stage: Box<dyn Stage>| signed(stage, signing.as_ref(), workspace);
     let mut modules = Group { name: "modules".into(), stages: Vec::new() };
     let mut kernel = match &recipe.kernel.pin {
-        KernelPin::Exact(release) => Some(release.clone()),
+        KernelPin::Exact(release) if !works::moves_kernel(job) => Some(release.clone()),
         _ => None,
     };
     for stage in &recipe.stages {

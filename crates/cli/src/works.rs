@@ -9,6 +9,7 @@ use kmod_stage::build::kinds::{ByFamily, Kind, nvidia_open, zfs};
 use kmod_stage::build::packages::PackagesWork;
 use kmod_stage::build::script::Request;
 use kmod_stage::build::{Inputs, Work};
+use oci_assemble::plan::recipe::spec::KernelPin;
 use oci_assemble::plan::recipe::{RecipePath, Stage, StageKind};
 
 use crate::exit::{Class, Context, Failure};
@@ -19,7 +20,8 @@ pub(crate) use oci_assemble::plan::sources::PACKAGES;
 /// Everything that the recipe asks builders to do, by the name of the stage.
 pub(crate) fn all(job: &Job) -> Result<BTreeMap<String, Arc<dyn Work>>, Failure> {
     let mut works = BTreeMap::new();
-    works.extend(packages(job)?.map(|work| (PACKAGES.to_owned(), work)));
+    let own = packages(job)?.map(|work| (PACKAGES.to_owned(), Arc::new(work) as Arc<dyn Work>));
+    works.extend(own);
     for stage in &job.recipe().stages {
         if matches!(stage.kind, StageKind::Files(_) | StageKind::Modules(_)) {
             continue;
@@ -32,21 +34,35 @@ pub(crate) fn all(job: &Job) -> Result<BTreeMap<String, Arc<dyn Work>>, Failure>
     Ok(works)
 }
 
-/// What `[packages]` asks for; nothing when it is empty.
-pub(crate) fn packages(job: &Job) -> Result<Option<Arc<dyn Work>>, Failure> {
+/// Whether packages decide about the kernel: a release alone only says what the base must have.
+pub(crate) fn moves_kernel(job: &Job) -> bool {
+    let kernel = &job.recipe().kernel;
+    match kernel.pin {
+        KernelPin::Base => false,
+        KernelPin::Devel => true,
+        KernelPin::Exact(_) => !kernel.repositories.is_empty(),
+    }
+}
+
+/// What `[packages]` asks for; nothing when that is nothing and the kernel stays.
+pub(crate) fn packages(job: &Job) -> Result<Option<PackagesWork>, Failure> {
     let table = &job.recipe().packages;
-    if table.install.is_empty() && table.remove.is_empty() && table.downgrade.is_empty() {
+    let empty = table.install.is_empty() && table.remove.is_empty() && table.downgrade.is_empty();
+    if empty && !moves_kernel(job) {
         return Ok(None);
     }
     let mut inputs = Inputs::default();
     hand(job, "repositories", &table.repositories, &mut inputs)?;
+    if moves_kernel(job) {
+        hand(job, "repositories", &job.recipe().kernel.repositories, &mut inputs)?;
+    }
     let request = Request {
         install: table.install.clone(),
         remove: table.remove.clone(),
         downgrade: table.downgrade.clone(),
         replace_kernel: false,
     };
-    Ok(Some(Arc::new(PackagesWork { request, inputs, image: job.recipe().image.name.clone() })))
+    Ok(Some(PackagesWork { request, inputs, image: job.recipe().image.name.clone() }))
 }
 
 /// What a stage that compiles asks for.
@@ -72,6 +88,8 @@ pub(crate) fn compiled(job: &Job, stage: &Stage) -> Result<Arc<dyn Work>, Failur
     };
     let mut inputs = Inputs::default();
     hand(job, "repositories", &compiled.repositories, &mut inputs)?;
+    // They have the kernel's headers.
+    hand(job, "repositories", &job.recipe().kernel.repositories, &mut inputs)?;
     hand(job, "patches", &compiled.patches, &mut inputs)?;
     Ok(Arc::new(DkmsWork {
         stage: stage.name.clone(),

@@ -31,6 +31,7 @@ use crate::locks::Held;
 use crate::output::Output;
 use crate::ui::{Ui, bytes};
 use crate::wire::{self, BlobCache, Job, OpenedImage, StageSettings};
+use crate::works;
 
 /// The annotation that names what a layer of ours holds.
 pub(crate) const LAYER_ANNOTATION: &str = "io.assemble.layer";
@@ -274,6 +275,9 @@ fn assemble(
 /// The kernel that the recipe pins must be the base's.
 pub(crate) fn check_kernel(job: &Job, tree: &FileTree) -> Result<(), Failure> {
     let KernelPin::Exact(pin) = &job.recipe().kernel.pin else { return Ok(()) };
+    if works::moves_kernel(job) {
+        return Ok(());
+    }
     kernel(tree, Some(pin)).map(drop).context(Class::Usage, "checking the kernel")
 }
 

@@ -86,7 +86,11 @@ pub enum DkmsError {
 impl DkmsWork {
     fn request(&self, target: &Target) -> Request {
         let kernel = target.kernel.as_ref().map(ToString::to_string).unwrap_or_default();
-        compile_request(target.family, &kernel, self.packages.of(target.family), self.userspace.of(target.family))
+        let mut packages = self.packages.of(target.family).to_vec();
+        if target.family == Family::Rpm && self.inputs.below("patches").next().is_some() {
+            packages.push("patch".into());
+        }
+        compile_request(target.family, &kernel, &packages, self.userspace.of(target.family))
     }
 
     /// The modules in the one form, where the kernel finds them.
@@ -219,8 +223,8 @@ pub(super) fn tools(family: Family, kernel: &str) -> Vec<String> {
         Family::Debian => vec!["dkms".into(), "patch".into(), format!("linux-headers-{kernel}")],
         Family::Rpm => {
             let version = kernel.rsplit_once('.').map_or(kernel, |(version, _)| version);
-            let tools = ["dkms", "gcc", "make", "patch", "elfutils-libelf-devel", "perl-interpreter"];
-            tools.into_iter().map(str::to_owned).chain([format!("kernel-devel={version}")]).collect()
+            // What else a kernel is compiled with, kernel-devel itself requires.
+            ["dkms", "gcc", "make"].into_iter().map(str::to_owned).chain([format!("kernel-devel={version}")]).collect()
         }
     }
 }

@@ -8,9 +8,10 @@ use oci_assemble::image::Digest;
 use crate::builder::SpecError;
 use crate::bundle::{BundleError, KeyError};
 use crate::capture::ExportError;
+use crate::kernel::PinError;
 use crate::podman::RuntimeError;
 
-use super::{HarvestError, ListingError};
+use super::{HarvestError, ListingError, OffersError};
 
 /// Why a build fails.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,21 @@ pub enum BuildError {
     /// The stage was made for a plan only.
     #[error("there is no builder: this is a plan")]
     NoBuilder,
+    /// The image has not one kernel.
+    #[error("the image does not have exactly one kernel that a pin could move")]
+    NoKernel,
+    /// It is not known which kernels there are.
+    #[error("cannot tell which kernels there are")]
+    Offers(#[from] OffersError),
+    /// No kernel can be chosen.
+    #[error("no kernel can be chosen; {hint}")]
+    Pin {
+        /// What may help.
+        hint: String,
+        /// Why.
+        #[source]
+        source: PinError,
+    },
     /// A container failed.
     #[error("{step} failed{}", .log.as_ref().map(|log| format!(", its whole output is in {}", log.display())).unwrap_or_default())]
     Container {

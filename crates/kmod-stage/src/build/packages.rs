@@ -6,7 +6,7 @@ use oci_assemble::plan::step::View;
 use oci_assemble::tree::{TreeDelta, TreePath};
 
 use super::script::{self, MARKER, Request, STATE};
-use super::{Harvest, HarvestError, INPUT, Inputs, Target, Work};
+use super::{Harvest, HarvestError, INPUT, Inputs, Target, Work, replaced};
 use crate::bundle::{BundleRecord, PackageRecord, read_modules};
 use crate::capture::{CaptureOptions, Export, capture};
 
@@ -69,12 +69,16 @@ impl Work for PackagesWork {
             let paths = captured.removals.whiteouts().iter().map(ToString::to_string).collect();
             return Err(Box::new(CrossesTypes { paths }));
         }
+        let mut delta = captured.delta;
+        if self.request.replace_kernel {
+            delta = replaced::kernel(&delta, view.base, &export.tree)?;
+        }
         let mut notes: Vec<String> = captured.left_out.iter().map(ToString::to_string).collect();
         let packaged = captured.report.0.iter().filter(|dropped| dropped.payload > 0);
         notes.extend(packaged.map(ToString::to_string));
         let exclusions = captured.report.0.iter().map(|dropped| (dropped.rule.pattern.to_owned(), dropped.count));
-        let modules = read_modules(&captured.delta, &export.contents)?;
+        let modules = read_modules(&delta, &export.contents)?;
         let record = BundleRecord { exclusions: exclusions.collect(), modules, notes, ..BundleRecord::default() };
-        Ok(Harvest { delta: captured.delta, record })
+        Ok(Harvest { delta, record })
     }
 }

@@ -15,11 +15,13 @@ use oci_assemble::plan::step::View;
 use oci_assemble::tree::TreePath;
 
 use super::listing::LISTING_MAX;
-use super::script::LISTING;
-use super::{BuildError, INPUT, Target, Work, fetched, key, render};
+use super::offers::offers;
+use super::script::{self, LISTING, METADATA};
+use super::{BuildError, INPUT, OffersError, Target, Work, fetched, key, render};
 use crate::builder::{ContainerName, ContainerSpec, ImageId, LocalImage, Mount, Network, environment};
 use crate::bundle::{Bundle, BundleKey, BundleRecord, BundleSource, BundleStore, PackageRecord, Reuse, Staged};
 use crate::capture::Export;
+use crate::kernel::Offers;
 use crate::podman::{Cancel, ContainerRuntime, Finished, ImageSource, RuntimeError};
 use crate::private::PrivateDir;
 
@@ -256,6 +258,25 @@ impl Builder {
         let kept = Kept { runtime: &*self.runtime, name };
         container.remove()?;
         Ok(Fetched { packages, image, _image: kept })
+    }
+
+    /// Which kernels the repositories of `work` have now: runs a container with a network.
+    pub(super) fn offers(&self, stage: &str, work: &dyn Work, target: &Target) -> Result<Offers, BuildError> {
+        let text = script::metadata(target.family).ok_or(OffersError::Family { family: target.family })?;
+        let scratch = PrivateDir::new(&self.scratch, "assemble-offers-").map_err(BuildError::Scratch)?;
+        let mut log = tempfile::tempfile_in(scratch.path()).map_err(BuildError::Scratch)?;
+        let image = self.runtime.import(&self.image, &self.cancel)?;
+        let network = Network::Fetch { environment: self.proxies.clone() };
+        let script = ("metadata.sh", text);
+        let spec = self.spec(stage, "metadata", work, &script, image, network, target, &scratch)?;
+        let container = self.container(&spec, &mut log).map_err(failed("fetching metadata of repositories"));
+        let container = container.map_err(|error| self.explained(stage, error, &mut log))?;
+        let file = tempfile::tempfile_in(scratch.path()).map_err(BuildError::Scratch)?;
+        let tar = Export::save(container.copy_out(METADATA)?, file, IndexOptions::default())?;
+        let top = TreePath::new(METADATA.rsplit('/').next().unwrap_or_default()).map_err(OffersError::from)?;
+        let offers = offers(&tar.tree, &tar.contents, &top, &target.architecture)?;
+        container.remove()?;
+        Ok(offers)
     }
 
     /// The list of packages, out of the container.

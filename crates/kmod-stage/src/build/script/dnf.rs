@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::INPUT;
-use super::{HEAD, LISTING, MARKER, Request, STATE, words};
+use super::{HEAD, LISTING, MARKER, METADATA, Request, STATE, words};
 use crate::bundle::PackageRecord;
 
 /// How dnf is called: without weak dependencies and documentation, and removing only what is named and what needs it.
@@ -59,6 +59,28 @@ cp {INPUT}/repositories/*.repo {STATE}/sources/ 2>/dev/null || :
 database=$(readlink -f \"$(rpm --eval %_dbpath)\")
 cp -a \"$database\" {STATE}/database
 "
+    )
+}
+
+/// The script that leaves what repositories say of themselves below [`METADATA`]: `ID/repomd.xml` and the list of
+/// packages that it names.
+pub(super) fn metadata() -> String {
+    format!(
+        "\
+{HEAD}{}{}{}dnf makecache --setopt=cachedir={STATE}/cache --setopt=zchunk=False
+mkdir {METADATA}
+for data in {STATE}/cache/*/repodata; do
+  [ -e \"$data\" ] || continue
+  # dnf adds a digest of the URL to the name.
+  name=${{data%/repodata}}
+  name=${{name##*/}}
+  mkdir -p {METADATA}/\"${{name%-*}}\"
+  cp \"$data\"/repomd.xml \"$data\"/*primary.xml* {METADATA}/\"${{name%-*}}\"
+done
+",
+        prepare(),
+        macros(),
+        dnf(),
     )
 }
 

@@ -20,6 +20,9 @@ pub const MARKER: &str = "/var/lib/assemble/started";
 /// The list of fetched packages.
 pub const LISTING: &str = "/var/lib/assemble/packages";
 
+/// What repositories say of themselves.
+pub const METADATA: &str = "/var/lib/assemble/metadata";
+
 /// The first lines of every script: it ends at the first command that fails.
 pub const HEAD: &str = "#!/bin/sh\nset -eu\numask 022\n";
 
@@ -68,6 +71,14 @@ pub fn fetch(family: Family, request: &Request, locked: Option<&BTreeSet<Package
     match family {
         Family::Debian => apt::fetch(request, locked),
         Family::Rpm => dnf::fetch(request, locked),
+    }
+}
+
+/// The script that fetches the metadata of repositories, for a family whose kernels can be chosen.
+pub fn metadata(family: Family) -> Option<String> {
+    match family {
+        Family::Debian => None,
+        Family::Rpm => Some(dnf::metadata()),
     }
 }
 

@@ -4,7 +4,7 @@
 //! is not there. So a build refuses it by name.
 
 use super::Recipe;
-use super::spec::{KernelPin, LayerMode};
+use super::spec::LayerMode;
 
 /// A table or key that this version cannot carry out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,9 +22,6 @@ impl Recipe {
         let sealed = |given: bool, key, needs| if given { Err(Unavailable { key, needs }) } else { Ok(()) };
         sealed(self.base.verify.is_some(), "base.verify", "verification of signatures")?;
         sealed(self.base.mirror.is_some(), "base.mirror", "comparison of a mirror with its original")?;
-        sealed(self.kernel.pin == KernelPin::Devel, "kernel.pin = \"devel\"", "resolution of kernel packages")?;
-        let repositories = !self.kernel.repositories.is_empty();
-        sealed(repositories, "kernel.repositories", "resolution of kernel packages")?;
         sealed(!self.vex.statements.is_empty(), "vex", "attestation of statements on vulnerabilities")?;
         sealed(self.policy.is_some(), "policy", "generation of a signature policy")?;
         sealed(self.layers.mode != LayerMode::Append, "layers.mode = \"full\"", "rechunking")
@@ -44,8 +41,6 @@ mod tests {
         for (text, key) in [
             ("verify = { key = \"k.pub\" }\n", "base.verify"),
             ("mirror = \"oci:y\"\n", "base.mirror"),
-            ("[kernel]\npin = \"devel\"\n", "kernel.pin = \"devel\""),
-            ("[kernel]\nrepositories = [\"a.repo\"]\n", "kernel.repositories"),
             ("[vex]\nstatements = [\"v.json\"]\n", "vex"),
             ("[layers]\nmode = \"full\"\n", "layers.mode = \"full\""),
         ] {
