@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
-use oci_assemble::elf::{self, ElfError};
+use oci_assemble::elf::{self, ElfError, Libraries, Resolution};
 use oci_assemble::layer::{Contents, start};
 use oci_assemble::tree::{Content, FileTree, Resolved, TreePath};
 
@@ -19,6 +19,10 @@ const LIBRARY_DIRECTORIES: &[&str] = &["lib64", "usr/lib64", "lib", "usr/lib"];
 /// How the names of those libraries begin that the kmod of any distribution is linked with.
 const LIKELY_LIBRARIES: &[&str] =
     &["ld-", "ld64", "libc.", "libcrypto.", "libkmod.", "liblzma.", "libz.", "libzstd.", "libxxhash."];
+
+/// Libraries that kmod, from 34 on, can be built to load only when a module is compressed (`dlopen` in its
+/// meson_options.txt; `libkmod/libkmod-file-*.c`). Nothing that the linker reads names them.
+const LATE_LIBRARIES: &[&[u8]] = &[b"liblzma.so.5", b"libz.so.1", b"libzstd.so.1"];
 
 /// The largest file that is read before it is known to be needed: libcrypto has 6 MiB.
 const LIKELY_MAX: u64 = 16 << 20;
@@ -48,7 +52,7 @@ impl ImageDepmod {
         let mut files = Vec::new();
         let mut missing = Vec::new();
         place(tree, &path, path.clone(), &mut files);
-        for library in elf::resolve(tree, contents, &path).map_err(unusable)? {
+        for library in libraries(tree, contents, &path).map_err(unusable)? {
             let Some(found) = &library.found else {
                 missing.push(String::from_utf8_lossy(&library.name).into_owned());
                 continue;
@@ -63,6 +67,23 @@ impl ImageDepmod {
         }
         if missing.is_empty() { Ok(Self { path, files }) } else { Err(DepmodError::Libraries { path, missing }) }
     }
+}
+
+/// What depmod is loaded with, and what it may load later as far as that is there.
+fn libraries(tree: &FileTree, contents: &dyn Contents, path: &TreePath) -> Result<Vec<Resolution>, ElfError> {
+    let mut libraries = Libraries::new(tree, contents)?;
+    let mut needed = libraries.needed(path)?;
+    // A static one loads nothing.
+    if !needed.is_dynamic() {
+        return libraries.resolve(path);
+    }
+    let late = LATE_LIBRARIES.iter().map(|name| name.to_vec());
+    let late: Vec<Vec<u8>> = late.filter(|name| !needed.needed.contains(name)).collect();
+    needed.needed.extend(late.iter().cloned());
+    libraries.learn(path.clone(), Some(needed.identity), Some(needed));
+    let mut found = libraries.resolve(path)?;
+    found.retain(|library| library.found.is_some() || !late.contains(&library.name));
+    Ok(found)
 }
 
 fn find(tree: &FileTree) -> Option<TreePath> {
