@@ -11,6 +11,7 @@ mod messages;
 mod modules;
 mod reproducible;
 mod rpm;
+mod rpm_kernel;
 mod scene;
 mod signed;
 mod system;

@@ -10,13 +10,13 @@ use oci_assemble::tree::{FileTree, TreePath};
 use crate::bed::{Bed, bed};
 use crate::scene::{Run, Scene, image, layout};
 
-fn recipe(scene: &Scene, base: &str, tables: &str) {
+pub(crate) fn recipe(scene: &Scene, base: &str, tables: &str) {
     let head = format!("schema = 1\n[image]\nname = \"e2e\"\n[base]\nimage = \"oci:{base}:latest\"\n");
     scene.file("recipe.toml", format!("{head}{tables}"));
 }
 
 /// The tree of an image, and a reader of its files.
-fn tree(scene: &Scene, name: &str) -> (FileTree, impl Fn(&str) -> Vec<u8>) {
+pub(crate) fn tree(scene: &Scene, name: &str) -> (FileTree, impl Fn(&str) -> Vec<u8>) {
     let path = scene.path(name);
     let (image, blobs) = (image(&path), layout(&path));
     let pairs: Vec<_> = image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
@@ -30,11 +30,11 @@ fn tree(scene: &Scene, name: &str) -> (FileTree, impl Fn(&str) -> Vec<u8>) {
     (tree, read)
 }
 
-fn paths(tree: &FileTree) -> BTreeSet<String> {
+pub(crate) fn paths(tree: &FileTree) -> BTreeSet<String> {
     tree.iter().map(|(path, _)| path.to_string()).collect()
 }
 
-fn failed(run: &Run, words: &[&str]) {
+pub(crate) fn failed(run: &Run, words: &[&str]) {
     assert_ne!(run.code, 0, "{run:?}");
     for word in words {
         assert!(run.stderr.contains(word), "{word}: {run:?}");

@@ -67,8 +67,7 @@ impl Stage for PinnedStage {
     fn produce(&self, view: View<'_>) -> Result<Produced, StageError> {
         let decision = self.decision(view).map_err(|error| self.failed(error))?;
         let work = self.decided(&decision);
-        let nothing = Request { replace_kernel: false, ..Request::default() };
-        let mut produced = if work.request == nothing {
+        let mut produced = if work.request == Request::default() {
             Produced { of_machine: true, ..Produced::default() }
         } else {
             BuiltStage::new(&self.name, Arc::new(work), self.builder.clone(), None).produce(view)?
