@@ -123,6 +123,9 @@ impl Drop for Bed {
     }
 }
 
+/// Numbers the layouts that were shown to podman.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
 /// Options that podman can run a container of the test bed with.
 fn working(work: &Path, storage: &Path) -> Result<(String, Option<&'static str>, String), String> {
     let mut reasons = Vec::new();
@@ -165,7 +168,6 @@ fn inside(
         }
     };
     let policy = format!("--signature-policy={}/policy.json", storage.display());
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
     let link = storage.join(format!("layout{}", COUNT.fetch_add(1, Ordering::Relaxed)));
     symlink(fs::canonicalize(layout).unwrap(), &link).unwrap();
     let image = podman(&["pull".into(), "--quiet".into(), policy, format!("oci:{}:latest", link.display())])?;

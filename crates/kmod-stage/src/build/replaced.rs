@@ -37,14 +37,15 @@ pub(super) fn kernel(delta: &TreeDelta, base: &FileTree, after: &FileTree) -> Re
     if after.content(&initramfs).is_none_or(|content| content.size() == 0) {
         return Err(ReplacedError::NoInitramfs { release: release.clone() });
     }
-    let mut cleaned = delta.clone();
-    for gone in Kernels::find(base).bootable.iter().filter(|kernel| *kernel != release) {
-        let gone = place(gone)?;
-        let marks = delta.entries().keys().chain(delta.whiteouts()).chain(delta.opaques());
-        marks.filter(|path| path.is_below(&gone)).for_each(|path| cleaned.forget(path));
-        cleaned.forget(&gone);
-        cleaned.whiteout(gone);
+    let others = Kernels::find(base).bootable.into_iter().filter(|kernel| kernel != release);
+    let gone: Vec<TreePath> = others.map(|kernel| place(&kernel)).collect::<Result<_, _>>()?;
+    let stays = |path: &TreePath| !gone.iter().any(|gone| path == gone || path.is_below(gone));
+    let mut cleaned = TreeDelta::new();
+    for (path, inode) in delta.entries().iter().filter(|(path, _)| stays(path)) {
+        cleaned.insert(path.clone(), inode.clone());
     }
+    delta.whiteouts().iter().filter(|path| stays(path)).chain(&gone).for_each(|path| cleaned.whiteout(path.clone()));
+    delta.opaques().iter().filter(|path| stays(path)).for_each(|path| cleaned.opaque(path.clone()));
     Ok(cleaned)
 }
 
@@ -56,7 +57,9 @@ mod tests {
 
     fn tree(files: &[&str]) -> FileTree {
         let mut tree = FileTree::new();
-        files.iter().for_each(|path| add_file(&mut tree, &format!("{MODULES}/{path}"), 0o644, *path));
+        for path in files {
+            add_file(&mut tree, &format!("{MODULES}/{path}"), 0o644, *path);
+        }
         tree
     }
 
@@ -69,11 +72,11 @@ mod tests {
         assert_eq!(image, tree(&["2/vmlinuz", "2/initramfs.img", "2/modules.dep"]));
         assert_eq!(delta.whiteouts().iter().map(ToString::to_string).collect::<Vec<_>>(), ["/usr/lib/modules/1"]);
 
-        let both = tree(&["1/vmlinuz", "2/vmlinuz"]);
-        let error = kernel(&TreeDelta::between(&base, &both), &base, &both).unwrap_err();
+        let two = tree(&["1/vmlinuz", "2/vmlinuz"]);
+        let error = kernel(&TreeDelta::between(&base, &two), &base, &two).unwrap_err();
         assert_eq!(error.to_string(), "the packages leave 2 kernels instead of one: 1, 2");
-        let bare = tree(&["2/vmlinuz"]);
-        let error = kernel(&TreeDelta::between(&base, &bare), &base, &bare).unwrap_err();
+        let alone = tree(&["2/vmlinuz"]);
+        let error = kernel(&TreeDelta::between(&base, &alone), &base, &alone).unwrap_err();
         assert!(matches!(error, ReplacedError::NoInitramfs { .. }), "{error}");
     }
 }

@@ -29,3 +29,33 @@ pub(super) fn settled(
     }
     Ok(delta)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use oci_assemble::testing::memory::{Memory, add_file};
+
+    fn tree(database: &[u8], log: &[u8]) -> FileTree {
+        let mut tree = FileTree::new();
+        add_file(&mut tree, DATABASES[0], 0o644, database);
+        add_file(&mut tree, &format!("{}-wal", DATABASES[0]), 0o644, log);
+        tree
+    }
+
+    #[test]
+    fn a_database_that_changed_needs_no_journal() {
+        let path = TreePath::new(DATABASES[0]).unwrap();
+        // What stands before the page size, then the versions of the format.
+        let with = |version: u8| [b"SQLite format 3\0\x10\0".as_slice(), &[version; 2]].concat();
+        let (base, after) = (tree(&with(1), b""), tree(&[with(2), b"more".to_vec()].concat(), b""));
+        let delta = TreeDelta::between(&base, &after);
+        let delta = settled(delta, &after, &Memory::default()).unwrap();
+        assert_eq!(delta.entries()[&path].content(), Some(&Content::of([with(1), b"more".to_vec()].concat())));
+        // One that is as in the base stays as it is.
+        let same = tree(&with(2), b"");
+        assert_eq!(settled(TreeDelta::new(), &same, &Memory::default()).unwrap(), TreeDelta::new());
+        let error = settled(TreeDelta::new(), &tree(&with(2), b"no log"), &Memory::default()).unwrap_err();
+        assert!(error.to_string().contains("write-ahead log"), "{error}");
+    }
+}

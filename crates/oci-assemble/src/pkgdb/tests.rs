@@ -315,6 +315,15 @@ mod rpm_database {
         assert!(tree.content(&path("usr/share/rpm/rpmdb.sqlite-wal")).unwrap().size() > 0);
         let listed = ["one-1.2~rc1-3.el10.noarch", "six-1.2~rc1-3.el10.noarch", "two-7:1.2~rc1-3.el10.noarch"];
         assert_eq!(names(&tree), listed);
+        // As one file it is a sound database that SQLite reads where nothing can be written.
+        let settled = rpm::settled(&tree, &Memory::default(), &path("usr/share/rpm/rpmdb.sqlite")).unwrap();
+        let alone = root.path().join("alone.sqlite");
+        fs::write(&alone, &settled).unwrap();
+        let reader = rusqlite::Connection::open_with_flags(&alone, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let text = |sql: &str| reader.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+        let said = ["PRAGMA journal_mode", "PRAGMA integrity_check", "SELECT count(*) || '' FROM Packages"].map(text);
+        assert_eq!(said, ["delete", "ok", "3"]);
+        assert!(!root.path().join("alone.sqlite-wal").exists());
         // A frame with one wrong byte was not written to the end: the log stops before it.
         let mut log = fs::read(from.join("rpmdb.sqlite-wal")).unwrap();
         log[100] ^= 1;
