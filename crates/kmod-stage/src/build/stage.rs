@@ -188,3 +188,6 @@ impl Stage for BuiltStage {
         Ok(Produced { delta, contents, notes, of_machine: self.locked.is_none() })
     }
 }
+
+#[cfg(test)]
+mod tests;

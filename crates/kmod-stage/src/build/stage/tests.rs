@@ -1,0 +1,165 @@
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+use std::io::{self, Read, Write};
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use oci_assemble::image::Epoch;
+use oci_assemble::layer::{Compression, LayerDraft, SealOptions, seal};
+use oci_assemble::testing::memory::{Memory, add_file};
+use oci_assemble::tree::FileTree;
+
+use super::super::packages::PackagesWork;
+use super::super::script::{LISTING, Request};
+use super::super::{Inputs, key};
+use super::*;
+use crate::builder::{ContainerSpec, ImageId, LocalImage};
+use crate::bundle::{BundleStore, Reuse};
+use crate::podman::{Cancel, ContainerRuntime, Finished, ImageSource, RuntimeError, Version};
+
+/// A runtime whose containers list one package, and which counts them.
+#[derive(Debug)]
+struct Fake {
+    version: Version,
+    listing: String,
+    runs: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Container(String);
+
+fn id() -> ImageId {
+    "ab".repeat(32).parse().unwrap()
+}
+
+impl ContainerRuntime for Fake {
+    fn version(&self) -> &Version {
+        &self.version
+    }
+
+    fn import(&self, _: &ImageSource, _: &Cancel) -> Result<ImageId, RuntimeError> {
+        Ok(id())
+    }
+
+    fn find(&self, _: &LocalImage) -> Result<Option<ImageId>, RuntimeError> {
+        Ok(None)
+    }
+
+    fn run<'a>(
+        &'a self,
+        _: &ContainerSpec,
+        _: &mut dyn Write,
+        _: &Cancel,
+    ) -> Result<Box<dyn Finished + 'a>, RuntimeError> {
+        self.runs.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(Container(self.listing.clone())))
+    }
+
+    fn remove(&self, _: &LocalImage) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+}
+
+impl Finished for Container {
+    fn export(&self) -> Result<Box<dyn Read + Send + '_>, RuntimeError> {
+        Ok(Box::new(io::empty()))
+    }
+
+    fn copy_out(&self, path: &str) -> Result<Box<dyn Read + Send + '_>, RuntimeError> {
+        assert_eq!(path, LISTING);
+        let mut tree = FileTree::new();
+        add_file(&mut tree, path.rsplit('/').next().unwrap(), 0o644, self.0.as_str());
+        let delta = TreeDelta::between(&FileTree::new(), &tree);
+        let draft = LayerDraft::new("listing", &delta, &FileTree::new(), 0).unwrap();
+        let options = SealOptions { compression: Compression::None, threads: NonZero::<usize>::MIN };
+        let (_, tar) = seal(&draft, &Memory::default(), Vec::new(), options).unwrap();
+        Ok(Box::new(io::Cursor::new(tar)))
+    }
+
+    fn commit(&self, _: &LocalImage) -> Result<ImageId, RuntimeError> {
+        Ok(id())
+    }
+
+    fn remove(self: Box<Self>) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+}
+
+fn line(name: &str) -> String {
+    format!("{name} 1.0 all {} 10\n", "ab".repeat(32))
+}
+
+fn work() -> PackagesWork {
+    let request =
+        Request { install: vec!["tree".into()], remove: Vec::new(), downgrade: Vec::new(), replace_kernel: false };
+    PackagesWork { request, inputs: Inputs::default(), image: "x".into() }
+}
+
+fn builder(scratch: &std::path::Path, runs: &Arc<AtomicUsize>) -> Builder {
+    let store = Dir::open_ambient_dir(scratch, ambient_authority()).unwrap();
+    let version = Version(5, 0, 0);
+    let digest = Digest::of(b"base");
+    Builder {
+        runtime: Box::new(Fake { version, listing: line("tree"), runs: Arc::clone(runs) }),
+        image: ImageSource::Layout { directory: scratch.to_owned(), manifest: digest },
+        digest,
+        store: BundleStore::new(store, "test"),
+        sources: Vec::new(),
+        reuse: Reuse::Allow,
+        scratch: scratch.to_owned(),
+        logs: None,
+        suffix: "test".into(),
+        jobs: NonZero::<usize>::MIN,
+        timeout: Duration::from_secs(10),
+        proxies: BTreeMap::new(),
+        tool: "test 1".into(),
+        cancel: Cancel::new(),
+        output: Mutex::new(Box::new(io::sink())),
+    }
+}
+
+/// The messages of an error and its causes.
+fn chain(error: &StageError) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+#[test]
+fn what_is_locked_is_built_or_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let builder = Arc::new(builder(temp.path(), &runs));
+    let mut tree = FileTree::new();
+    add_file(&mut tree, "var/lib/dpkg/status", 0o644, "Package: base\n");
+    let contents = Memory::default();
+    let epoch = Epoch::new(0).unwrap();
+    let view = View { base: &tree, tree: &tree, contents: &contents, epoch, architecture: "amd64" };
+    let target = BuiltStage::target(view).unwrap();
+    let chosen = builder.resolve("packages", &work(), &target).unwrap();
+    assert_eq!(chosen.iter().map(render).collect::<Vec<_>>(), [format!("tree 1.0 all sha256:{}", "ab".repeat(32))]);
+    assert_eq!(runs.swap(0, Ordering::SeqCst), 1, "one container chooses");
+    let key = |tool| *key(tool, &Digest::of(b"base"), &work(), &target, &chosen).unwrap().digest();
+    assert_eq!(*builder.key(&work(), &target, &chosen).unwrap().digest(), key("test 1"));
+
+    let stage = |locked| BuiltStage::new("packages", Arc::new(work()), Some(Arc::clone(&builder)), Some(locked));
+    let error = stage(chosen.clone()).held_to(key("test 2")).produce(view).unwrap_err();
+    let expected = format!("what goes in is not what was locked: the key is {}, not {}", key("test 1"), key("test 2"));
+    assert!(chain(&error).ends_with(&expected), "{}", chain(&error));
+    assert_eq!(runs.load(Ordering::SeqCst), 0, "no container runs for that");
+
+    let other = super::super::fetched(&line("other")).unwrap();
+    let error = chain(&stage(other).produce(view).unwrap_err());
+    assert!(error.contains("other 1.0 all") && error.contains("is locked and was not given"), "{error}");
+    assert!(error.contains("tree 1.0 all") && error.contains("is not in the lock"), "{error}");
+    let pinned = stage(chosen).resolve().unwrap();
+    assert_eq!(pinned.inputs["packages"], "1 locked");
+}
