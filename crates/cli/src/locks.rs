@@ -230,14 +230,14 @@ impl Held {
             .filter(|(_, _, of)| of == stage)
             .map(|(path, _, _)| relative(&job.path, &path))
             .collect();
-        let stale = self.drift.iter().any(|drift| match drift {
+        let drifted = self.drift.iter().any(|drift| match drift {
             Drift::Source { path, .. } => own.contains(path),
             // Its tables are the recipe.
             Drift::Recipe { .. } => stage == sources::CONFIGURATION,
             Drift::Base { .. } => true,
             _ => false,
         });
-        if stale { LockState::Stale } else { LockState::Locked }
+        if drifted { LockState::Stale } else { LockState::Locked }
     }
 }
 

@@ -62,7 +62,9 @@ pub(crate) fn run(args: &LockArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     if ui.json {
         return ui.document("lock", document(&file, written, &changes, &lock));
     }
-    changes.iter().for_each(|line| ui.say(line));
+    for line in &changes {
+        ui.say(line);
+    }
     ui.say(if written { "written" } else { "unchanged" });
     ui.data(&file)
 }
@@ -102,8 +104,8 @@ fn check(job: &Job, ui: Ui) -> Result<(), Failure> {
 struct Renew<'a>(Option<&'a [String]>);
 
 impl<'a> Renew<'a> {
-    fn new(words: Option<&'a [String]>, works: &BTreeMap<String, Arc<dyn Work>>) -> Result<Self, Failure> {
-        for word in words.unwrap_or_default() {
+    fn new(parts: Option<&'a [String]>, works: &BTreeMap<String, Arc<dyn Work>>) -> Result<Self, Failure> {
+        for word in parts.unwrap_or_default() {
             if !PARTS.contains(&word.as_str()) && !works.contains_key(word) {
                 let mut known: Vec<&str> = PARTS.to_vec();
                 known.extend(works.keys().map(String::as_str).filter(|name| !PARTS.contains(name)));
@@ -111,7 +113,7 @@ impl<'a> Renew<'a> {
                     .hint(format!("it is one of {}", known.join(", "))));
             }
         }
-        Ok(Self(words))
+        Ok(Self(parts))
     }
 
     fn has(&self, what: &str) -> bool {

@@ -7,6 +7,7 @@ mod bed;
 mod boot;
 mod files;
 mod killed;
+mod lock;
 mod messages;
 mod modules;
 mod reproducible;

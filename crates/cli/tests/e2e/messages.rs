@@ -425,6 +425,54 @@ const BOOTS: &[Case] = &[
     ("boot with command and script", |_| {}, &["boot", "oci:base", "--script", "a", "--run", "b"]),
 ];
 
+const LOCKED: &[&str] = &["--recipe", "recipe.toml", "--output", "oci:out:latest", "--locked"];
+const LOCK_CHECK: &[&str] = &["lock", "--recipe", "recipe.toml", "--check"];
+
+/// A recipe with a source, and its lock.
+fn locked(scene: &Scene) {
+    scene.recipe("recipe.toml", "[[file]]\npath = \"/etc/motd\"\nsource = \"motd\"\n");
+    scene.file("motd", "hello\n");
+    assert_eq!(scene.run(&["lock", "--recipe", "recipe.toml"]).code, 0);
+}
+
+fn in_lock(scene: &Scene, from: &str, to: &str) {
+    locked(scene);
+    let text = fs::read_to_string(scene.path("recipe.lock")).unwrap();
+    assert!(text.contains(from));
+    scene.file("recipe.lock", text.replace(from, to));
+}
+
+const LOCKS: &[Case] = &[
+    ("check without a lock", motd, LOCK_CHECK),
+    ("check of a lock that fits", locked, LOCK_CHECK),
+    ("check after a source has changed", |scene| (locked(scene), scene.file("motd", "HELLO\n")).0, LOCK_CHECK),
+    ("check after a recipe has changed", |scene| (locked(scene), motd(scene)).0, LOCK_CHECK),
+    ("check and update", motd, &["lock", "-r", "recipe.toml", "--check", "--update"]),
+    ("update of what there is not", motd, &["lock", "-r", "recipe.toml", "--update", "zfs"]),
+    ("locked without a lock", motd, LOCKED),
+    ("locked after a source has changed", |scene| (locked(scene), scene.file("motd", "HELLO\n")).0, LOCKED),
+    ("locked after everything has changed", |scene| (locked(scene), replaced(scene, "base:latest", "other")).0, LOCKED),
+    (
+        "locked for another platform",
+        locked,
+        &["-r", "recipe.toml", "-o", "oci:out", "--locked", "--platform", "linux/arm64"],
+    ),
+    ("lock with another compressor", |scene| in_lock(scene, "zstd:1", "zstd:0"), LOCK_CHECK),
+    ("lock with a merge conflict", |scene| in_lock(scene, "[sources]", "<<<<<<< ours\n[sources]"), BUILD),
+    ("lock of another schema", |scene| in_lock(scene, "schema = 1", "schema = 2"), BUILD),
+    ("lock with an unknown key", |scene| in_lock(scene, "epoch = ", "more = 1\nepoch = "), BUILD),
+    ("lock that is a symlink", |scene| (motd(scene), symlink("base", scene.path("recipe.lock")).unwrap()).0, BUILD),
+    (
+        "base that is gone",
+        |scene| {
+            locked(scene);
+            let base = scene.image("base").digest().hex();
+            fs::remove_file(scene.path("base/blobs/sha256").join(base)).unwrap();
+        },
+        BUILD,
+    ),
+];
+
 /// Runs the cases and holds what they say against `golden/NAME.txt`.
 fn check(golden: &str, cases: &[Case]) {
     let mut text = String::new();
@@ -456,6 +504,11 @@ fn about_recipes() {
 #[test]
 fn about_outputs() {
     check("outputs", OUTPUTS);
+}
+
+#[test]
+fn about_locks() {
+    check("locks", LOCKS);
 }
 
 #[test]

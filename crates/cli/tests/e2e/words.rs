@@ -17,6 +17,7 @@ fn scene() -> Scene {
 
 /// Commands that work in [`scene`], in this order, with the schema of what they print.
 const COMMANDS: &[(&str, &[&str])] = &[
+    ("lock", &["lock", "--recipe", "recipe.toml"]),
     ("plan", &["plan", "--recipe", "recipe.toml"]),
     ("build", &["--recipe", "recipe.toml"]),
     ("build", &["--recipe", "recipe.toml"]),

@@ -160,23 +160,23 @@ fn archive(name: &LayoutReference, places: &dyn Places) -> Result<Archive> {
 /// Opens a layout or an archive, and describes the document of that digest in it.
 fn open_digest(pinned: &PinnedReference, places: &dyn Places) -> Result<(Box<dyn BlobSource>, Descriptor)> {
     let digest = pinned.digest();
-    let missing = || StoreError::NoImage { wanted: digest.to_string(), present: Vec::new() };
-    let (blobs, size): (Box<dyn BlobSource>, Option<u64>) = match pinned.reference() {
+    let (blobs, size, index): (Box<dyn BlobSource>, Option<u64>, Index) = match pinned.reference() {
         ImageReference::OciDir(name) => {
             let layout = layout(name, places)?;
-            let size = layout.size(&digest)?;
-            (Box::new(layout), size)
+            let (size, index) = (layout.size(&digest)?, layout.index()?);
+            (Box::new(layout), size, index)
         }
         ImageReference::OciArchive(name) => {
             let archive = archive(name, places)?;
-            let size = archive.size(&digest);
-            (Box::new(archive), size)
+            let (size, index) = (archive.size(&digest), archive.index().clone());
+            (Box::new(archive), size, index)
         }
         ImageReference::Registry(_) | ImageReference::ContainersStorage(_) => {
             return Err(StoreError::Elsewhere { reference: pinned.to_string() });
         }
     };
-    let size = size.ok_or_else(missing)?;
+    let tags = || index.manifests.iter().filter_map(|entry| entry.ref_name().map(str::to_owned)).collect();
+    let size = size.ok_or_else(|| StoreError::NoImage { wanted: digest.to_string(), present: tags() })?;
     // What kind of document it is only its bytes say, which are held against the digest.
     let unknown = Descriptor::new(MediaType::ImageManifest, digest, size);
     let bytes = read_document(&*blobs, &unknown, MAX_MANIFEST)?;

@@ -89,9 +89,9 @@ pub enum Drift {
         /// For this platform.
         platform: String,
         /// That of the lock.
-        locked: ImageReference,
+        locked: String,
         /// That of the recipe.
-        found: ImageReference,
+        found: String,
     },
     /// The recipe names another image for builders.
     Builder {
@@ -149,7 +149,7 @@ impl PlatformLock {
         let PlatformFacts { base, builder, stages } = &facts.platform;
         let platform = || platform.to_owned();
         if self.base.image != *base {
-            let (locked, now) = (self.base.image.clone(), base.clone());
+            let (locked, now) = (self.base.image.to_string(), base.to_string());
             found.push(Drift::Base { platform: platform(), locked, found: now });
         }
         if self.builder.as_ref().map(|pin| &pin.image) != builder.as_ref() {

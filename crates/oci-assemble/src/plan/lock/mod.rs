@@ -79,7 +79,10 @@ impl Lock {
     /// The digest of the recipe with all it extends: over a line `PATH DIGEST` for each file, sorted by path. Other than
     /// [`Recipe::digest`](super::recipe::Recipe::digest) it does not depend on the recipe root.
     pub fn recipe(&self) -> Digest {
-        let lines: String = self.recipes.iter().map(|(path, digest)| format!("{path} {digest}\n")).collect();
+        let mut lines = String::new();
+        for (path, digest) in &self.recipes {
+            lines.push_str(&format!("{path} {digest}\n"));
+        }
         Digest::of(lines.as_bytes())
     }
 }

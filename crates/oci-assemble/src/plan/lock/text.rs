@@ -103,18 +103,18 @@ impl Lock {
 
     fn write(&self, text: &mut String) -> std::fmt::Result {
         writeln!(text, "schema = {SCHEMA}")?;
-        writeln!(text, "recipe = {}", quoted(self.recipe()))?;
+        writeln!(text, "recipe = {}", quoted(&self.recipe()))?;
         writeln!(text, "compression = {}", quoted(&self.compression))?;
         for (table, digests) in [("recipes", &self.recipes), ("sources", &self.sources)] {
             if !digests.is_empty() {
                 writeln!(text, "\n[{table}]")?;
             }
             for (path, digest) in digests {
-                writeln!(text, "{} = {}", quoted(path), quoted(digest))?;
+                writeln!(text, "{} = {}", quoted(&path), quoted(&digest))?;
             }
         }
         for (name, platform) in &self.platforms {
-            platform.write(text, &format!("platform.{}", quoted(name)))?;
+            platform.write(text, &format!("platform.{}", quoted(&name)))?;
         }
         Ok(())
     }
@@ -154,22 +154,22 @@ impl PlatformLock {
         writeln!(text, "\n[{table}]")?;
         writeln!(text, "epoch = {}", self.epoch.seconds())?;
         if let Some(kernel) = &self.kernel {
-            writeln!(text, "kernel = {}", quoted(kernel))?;
+            writeln!(text, "kernel = {}", quoted(&kernel))?;
         }
         let images = [("base", Some(&self.base)), ("builder", self.builder.as_ref())];
         for (name, ImagePin { image, digest }) in images.into_iter().filter_map(|(name, pin)| Some((name, pin?))) {
             writeln!(text, "\n[{table}.{name}]")?;
-            writeln!(text, "image = {}", quoted(image))?;
-            writeln!(text, "digest = {}", quoted(digest))?;
+            writeln!(text, "image = {}", quoted(&image))?;
+            writeln!(text, "digest = {}", quoted(&digest))?;
         }
         for (name, StageLock { kind, request, key, packages }) in &self.stages {
-            writeln!(text, "\n[{table}.stage.{}]", quoted(name))?;
-            writeln!(text, "kind = {}", quoted(kind))?;
-            writeln!(text, "request = {}", quoted(request))?;
-            writeln!(text, "key = {}", quoted(key))?;
+            writeln!(text, "\n[{table}.stage.{}]", quoted(&name))?;
+            writeln!(text, "kind = {}", quoted(&kind))?;
+            writeln!(text, "request = {}", quoted(&request))?;
+            writeln!(text, "key = {}", quoted(&key))?;
             writeln!(text, "packages = [")?;
             for package in packages {
-                writeln!(text, "    {},", quoted(package))?;
+                writeln!(text, "    {},", quoted(&package))?;
             }
             writeln!(text, "]")?;
         }
@@ -193,7 +193,7 @@ impl PlatformTable {
 }
 
 /// A basic string (TOML 1.0, "String"), which may be a key as well.
-fn quoted(value: impl ToString) -> String {
+fn quoted(value: &impl ToString) -> String {
     let mut text = String::from("\"");
     for character in value.to_string().chars() {
         match character {
