@@ -118,6 +118,7 @@ fn builder(scratch: &std::path::Path, runs: &Arc<AtomicUsize>) -> Builder {
         tool: "test 1".into(),
         cancel: Cancel::new(),
         output: Mutex::new(Box::new(io::sink())),
+        made: Mutex::default(),
     }
 }
 
