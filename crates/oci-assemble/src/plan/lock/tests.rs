@@ -140,7 +140,8 @@ fn what_is_wrong_is_named_with_its_line() {
         ("schema = 1", "schema = 1\nmore = 1", "line 3: unknown field `more`"),
         ("kernel = ", "kernels = ", "line 16: unknown field `kernels`"),
         ("\"linux/arm64\"", "\"arm64\"", "line 35: \"arm64\" is no platform"),
-        ("cpp 4", "cpp  4", "line 31: \"cpp  4:12.2.0-3 amd64 sha256:"),
+        // Of an array, the line it begins at.
+        ("cpp 4", "cpp  4", "line 30: \"cpp  4:12.2.0-3 amd64 sha256:"),
         ("docker://registry", "registry", "line 19: invalid image reference"),
         ("\"base.toml\"", "\"vase.toml\"", "line 3: the digest of the recipe is not that of the files below [recipes]"),
         ("[sources]", "[sources", "line 10: "),
