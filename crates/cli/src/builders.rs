@@ -108,11 +108,6 @@ impl<'a> Builds<'a> {
         Ok(PinnedStage::new(name, self.job.recipe().kernel.pin.clone(), work, self.builder()?))
     }
 
-    /// Whether stages will be carried out, and not only planned.
-    pub(crate) fn are_carried_out(&self) -> bool {
-        self.settings.is_some()
-    }
-
     fn builder(&mut self) -> Result<Option<Arc<Builder>>, Failure> {
         if let (None, Some(settings)) = (&self.workshop, &self.settings) {
             let other = builder_image(self.job, self.held.builder(), settings.source)?;

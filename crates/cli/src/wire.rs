@@ -237,6 +237,8 @@ pub(crate) struct StageSettings {
     pub(crate) sandbox: Sandbox,
     pub(crate) workspace: PathBuf,
     pub(crate) jobs: NonZero<usize>,
+    /// Whether modules will be signed: only then the private key is read.
+    pub(crate) sign: bool,
 }
 
 /// The stages of a recipe, grouped into layers: packages first, as everything else builds upon them; each other stage its
@@ -256,7 +258,7 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_
         groups.push(Group { name: works::PACKAGES.into(), stages: vec![stage] });
     }
     let sign = recipe.modules.sign.as_ref();
-    let signing = sign.map(|names| keys::signing(&job.root, names, builds.are_carried_out())).transpose()?;
+    let signing = sign.map(|names| keys::signing(&job.root, names, settings.sign)).transpose()?;
     let workspace = &settings.workspace;
     let signed = |stage: Box<dyn Stage>| signed(stage, signing.as_ref(), workspace);
     let mut modules = Group { name: "modules".into(), stages: Vec::new() };

@@ -152,7 +152,7 @@ pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Fail
     let cache = wire::cache(cache)?;
     let job = wire::load(&args.recipe)?;
     let jobs = args.jobs.unwrap_or_else(env::processors);
-    let settings = StageSettings { sandbox: args.sandbox, workspace: env::temp_dir(), jobs };
+    let settings = StageSettings { sandbox: args.sandbox, workspace: env::temp_dir(), jobs, sign: true };
     let reuse = match (args.rebuild, args.no_cache) {
         (true, _) => Reuse::Rebuild,
         (false, true) => Reuse::Refuse,

@@ -25,7 +25,8 @@ pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     let blobs = BlobCache::new(cache);
     let cache = wire::cache(cache)?;
     let job = wire::load(&args.recipe)?;
-    let settings = StageSettings { sandbox: Sandbox::Auto, workspace: env::temp_dir(), jobs: env::processors() };
+    let settings =
+        StageSettings { sandbox: Sandbox::Auto, workspace: env::temp_dir(), jobs: env::processors(), sign: false };
     let mut held = Held::new(&job, false)?;
     held.check_sources(&job)?;
     let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, None, ui, None, &held)?;

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &StageArgs, ui: Ui, cache: Option<&Path>) -> Result<(), 
     let cache = wire::cache(cache)?;
     let job = wire::load(&args.recipe)?;
     let jobs = args.jobs.unwrap_or_else(env::processors);
-    let settings = StageSettings { sandbox: Sandbox::Auto, workspace: env::temp_dir(), jobs };
+    let settings = StageSettings { sandbox: Sandbox::Auto, workspace: env::temp_dir(), jobs, sign: false };
     let reuse = if args.rebuild { Reuse::Rebuild } else { Reuse::Allow };
     let nowhere = Some("oci:unused:unused");
     let mut held = Held::new(&job, false)?;
