@@ -75,7 +75,7 @@ pub(crate) fn compiled(job: &Job, stage: &Stage) -> Result<Arc<dyn Work>, Failur
             let packages = ByFamily::same(&packages);
             ("dkms", &dkms.compiled, Kind { packages, userspace, modules: dkms.modules.clone() })
         }
-        StageKind::Zfs(stage) => ("zfs", &stage.compiled, zfs(stage.version.as_deref().unwrap_or_default())),
+        StageKind::Zfs(stage) => ("zfs", &stage.compiled, zfs(&stage.branch, stage.version.as_deref())),
         StageKind::NvidiaOpen(stage) => {
             let named = |path: &RecipePath| path.as_str().contains("container-toolkit");
             let toolkit = stage.toolkit.is_some() || stage.compiled.repositories.iter().any(named);

@@ -203,12 +203,14 @@ impl Work for DkmsWork {
         notes.extend(check(&delta, kernel, target.family, export, view)?);
         let modules = read_modules(&delta, &export.contents)?;
         let mut record = BundleRecord { modules, notes, ..BundleRecord::default() };
-        let packages = self.userspace.of(target.family);
+        // Their versions were chosen when they were fetched.
+        let name = |package: &String| package.split_once('=').map_or(package.as_str(), |(name, _)| name).to_owned();
+        let packages: Vec<String> = self.userspace.of(target.family).iter().map(name).collect();
         if packages.is_empty() {
             return Ok(Harvest { delta, record });
         }
         let base = Root { tree: view.tree, contents: view.contents };
-        let (selected, notes) = userspace(packages, &self.overrides, &self.stage, export, base, target.epoch)?;
+        let (selected, notes) = userspace(&packages, &self.overrides, &self.stage, export, base, target.epoch)?;
         record.notes.extend(notes);
         record.notes.extend(selected.notes.iter().cloned());
         let counts = selected.manifest.counts().into_iter();

@@ -46,8 +46,11 @@ pub struct Kind {
     pub modules: Vec<String>,
 }
 
-/// `OpenZFS`; `version` is empty or `=VERSION`.
-pub fn zfs(version: &str) -> Kind {
+/// `OpenZFS` of a release branch such as `2.2`; `version` is `=VERSION` where it is exact. Both package managers take a
+/// pattern for a version.
+pub fn zfs(branch: &str, version: Option<&str>) -> Kind {
+    let newest = format!("={branch}.*");
+    let version = version.unwrap_or(&newest);
     Kind {
         packages: ByFamily::from(&["zfs-dkms"], &["zfs-dkms"], version),
         userspace: ByFamily::from(&["zfsutils-linux", "zfs-zed"], &["zfs"], version),
@@ -89,5 +92,22 @@ pub fn nvidia_open(version: &str, toolkit: Option<&str>, with_toolkit: bool) -> 
         packages: ByFamily::from(&["nvidia-open-kernel-dkms"], &["kmod-nvidia-open-dkms"], version),
         userspace,
         modules: modules.map(str::to_owned).to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_branch_is_a_pattern_and_a_version_is_exact() {
+        let packages = |kind: &Kind, family| [kind.packages.of(family), kind.userspace.of(family)].concat();
+        let branch = zfs("2.2", None);
+        assert_eq!(packages(&branch, Family::Rpm), ["zfs-dkms=2.2.*", "zfs=2.2.*"]);
+        let exact = zfs("2.2", Some("=2.2.9-1"));
+        assert_eq!(packages(&exact, Family::Debian), ["zfs-dkms=2.2.9-1", "zfsutils-linux=2.2.9-1", "zfs-zed=2.2.9-1"]);
+        let nvidia = nvidia_open("=3:580.105.08", None, true);
+        assert!(packages(&nvidia, Family::Rpm).iter().any(|name| name == "nvidia-container-toolkit"));
+        assert!(nvidia.packages.rpm.iter().all(|name| name.ends_with("=3:580.105.08")));
     }
 }
