@@ -100,6 +100,7 @@ impl Bed {
         let words: Vec<&str> = ["--recipe", "recipe.toml", "--output", &output].iter().chain(more).copied().collect();
         let (options, runtime, arguments) = &self.podman;
         let mut command = scene.command(&words);
+        command.env("ASSEMBLE_PODMAN", "podman");
         command.env("ASSEMBLE_PODMAN_OPTIONS", options).env("ASSEMBLE_PODMAN_ARGUMENTS", arguments);
         command.envs(runtime.map(|runtime| ("ASSEMBLE_PODMAN_RUNTIME", runtime)));
         Run::of(&mut command)
