@@ -133,4 +133,14 @@ impl StageKind {
             Self::NvidiaOpen(_) => "nvidia-open",
         }
     }
+
+    /// What the package database of the image learns of its files.
+    pub fn record(&self) -> Record {
+        match self {
+            Self::Files(_) | Self::Modules(_) => Record::None,
+            Self::Dkms(Dkms { compiled, .. })
+            | Self::Zfs(Zfs { compiled, .. })
+            | Self::NvidiaOpen(NvidiaOpen { compiled, .. }) => compiled.record,
+        }
+    }
 }
