@@ -92,6 +92,7 @@ def main():
     parser.add_argument("--peers")
     parser.add_argument("--sizes", default="50,300")
     args = parser.parse_args()
+    args.peers = args.peers and os.path.abspath(args.peers)  # the work is done in another directory
     base = os.path.join(os.path.abspath(args.work), "base")
     assemble = os.path.abspath(args.assemble)
     scratch = tempfile.mkdtemp(prefix="bench-", dir=args.peers and os.path.join(os.path.abspath(args.peers), "work") or os.path.abspath(args.work))
