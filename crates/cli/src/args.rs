@@ -121,6 +121,8 @@ pub(crate) enum Command {
     Fsck(FsckArgs),
     /// List blobs that no image of a layout needs, and remove them on request
     Gc(GcArgs),
+    /// List what the cache holds, and remove what is old
+    Cache(CacheArgs),
     /// Print a completion script
     Completions {
         /// Shell to complete for
@@ -181,12 +183,26 @@ pub(crate) struct LintArgs {
     /// Take warnings for errors
     #[arg(long)]
     pub(crate) fatal_warnings: bool,
+    /// Whether the bootc that the image carries judges it as well, in podman
+    #[arg(long, value_enum, default_value_t = Bootc::Off, value_name = "WHEN")]
+    pub(crate) bootc: Bootc,
     /// Print the lints instead
     #[arg(long)]
     pub(crate) list: bool,
     /// Platform to choose from an index [default: this machine's]
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
+}
+
+/// Whether the image's own bootc is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Bootc {
+    /// Where the image has one and podman can run it
+    Auto,
+    /// Fail where it cannot be asked
+    Require,
+    /// Native lints only
+    Off,
 }
 
 #[derive(Args, Debug)]
@@ -299,4 +315,27 @@ pub(crate) struct GcArgs {
     /// Remove what is listed
     #[arg(long)]
     pub(crate) remove: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CacheArgs {
+    #[command(subcommand)]
+    pub(crate) command: CacheCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// List the results of builders, and how much else is kept
+    List,
+    /// List what is old, and remove it on request
+    ///
+    /// The newest result of each stage for each kernel stays, however old it is.
+    Gc {
+        /// What was kept longer ago is old
+        #[arg(long, value_name = "DAYS", default_value = "30")]
+        days: u32,
+        /// Remove what is listed
+        #[arg(long)]
+        remove: bool,
+    },
 }

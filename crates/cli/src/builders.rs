@@ -16,6 +16,7 @@ use kmod_stage::podman::{Cancel, ImageSource, Podman};
 use kmod_stage::private::PrivateDir;
 use oci_assemble::image::{Digest, ImageReference};
 use oci_assemble::plan::lock::Package;
+use oci_assemble::plan::recipe::spec;
 use oci_assemble::store::{Layout, Verified};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -50,8 +51,7 @@ pub(crate) struct Workshop {
 }
 
 /// The settings of podman: those of the environment first, since they are the machine's, then the recipe's.
-pub(crate) fn podman_settings(job: &Job) -> Result<PodmanSettings, Failure> {
-    let recipe = &job.recipe().builder;
+pub(crate) fn podman_settings(recipe: &spec::Builder) -> Result<PodmanSettings, Failure> {
     let here = env::podman();
     let words = here.arguments.iter().chain(&recipe.arguments);
     let arguments: Result<Vec<PodmanArgument>, _> = words.map(|word| word.parse()).collect();
@@ -96,7 +96,8 @@ impl<'a> Builds<'a> {
         if self.settings.is_some() {
             return Ok(stage);
         }
-        let (settings, epoch) = (podman_settings(self.job)?, wire::epoch(&self.base.image, self.held.epoch())?);
+        let (settings, epoch) =
+            (podman_settings(&self.job.recipe().builder)?, wire::epoch(&self.base.image, self.held.epoch())?);
         let commands = ImageId::of_config(Digest::of(self.base.image.config_bytes()))
             .map(|image| commands(name, &settings, image, epoch, env::processors(), TIMEOUT));
         let commands = commands.transpose().context(Class::Usage, format!("planning stage {name}"))?;
@@ -148,7 +149,7 @@ pub(crate) fn records(packages: &BTreeSet<Package>) -> BTreeSet<PackageRecord> {
 pub(crate) fn workshop(job: &Job, image: &OpenedImage, settings: &BuilderSettings<'_>) -> Result<Workshop, Failure> {
     let mut directories = Vec::new();
     let unavailable = "preparing the builder";
-    let podman = Podman::new(podman_settings(job)?, settings.workspace.clone());
+    let podman = Podman::new(podman_settings(&job.recipe().builder)?, settings.workspace.clone());
     let podman = podman.context(Class::Unavailable, unavailable)?;
     let store = if let Some(cache) = settings.cache.as_ref().filter(|_| settings.reuse.keeps()) {
         let path = cache.join("bundles");
@@ -159,7 +160,7 @@ pub(crate) fn workshop(job: &Job, image: &OpenedImage, settings: &BuilderSetting
         directories.push(private);
         store
     };
-    let (source, directory) = source(image, settings)?;
+    let (source, directory) = source(image, settings.source, &settings.workspace, settings.jobs)?;
     directories.extend(directory);
     let logs = settings.cache.as_ref().map(|cache| cache.join("logs"));
     logs.as_ref().map(|logs| wire::make_dir(logs)).transpose()?;
@@ -191,8 +192,13 @@ fn private(workspace: &Path) -> Result<PrivateDir, Failure> {
     PrivateDir::new(workspace, "assemble-bundles-").context(Class::Io, "making a temporary directory")
 }
 
-/// Where the runtime finds an image that was opened.
-fn source(image: &OpenedImage, settings: &BuilderSettings<'_>) -> Result<(ImageSource, Option<PrivateDir>), Failure> {
+/// Where the runtime finds an image that was opened, and the directory that must live as long.
+pub(crate) fn source(
+    image: &OpenedImage,
+    of: &SourceArgs,
+    workspace: &Path,
+    jobs: NonZero<usize>,
+) -> Result<(ImageSource, Option<PrivateDir>), Failure> {
     let reference = wire::reference(&image.name)?;
     let manifest = image.digest;
     match reference {
@@ -202,17 +208,17 @@ fn source(image: &OpenedImage, settings: &BuilderSettings<'_>) -> Result<(ImageS
             Ok((ImageSource::Layout { directory, manifest }, None))
         }
         ImageReference::Registry(name) => {
-            let (authfile, tls_verify) = (settings.source.authfile.clone(), !settings.source.insecure);
+            let (authfile, tls_verify) = (of.authfile.clone(), !of.insecure);
             Ok((ImageSource::Registry { name, manifest, authfile, tls_verify }, None))
         }
         ImageReference::ContainersStorage(place) => Ok((ImageSource::Storage { image: place.image, manifest }, None)),
         ImageReference::OciArchive(_) => {
-            let private = private(&settings.workspace)?;
+            let private = private(workspace)?;
             let dir = wire::open_dir(private.path(), Class::Io)?;
             let copy = || -> Result<(), oci_assemble::store::StoreError> {
                 let transaction = Layout::write_with(dir, Verified::default())?;
                 let blobs: Vec<_> = image.image.layers().map(|(descriptor, _)| descriptor.clone()).collect();
-                transaction.take_all(&*image.blobs, &blobs, settings.jobs)?;
+                transaction.take_all(&*image.blobs, &blobs, jobs)?;
                 let descriptor = transaction.put_image(&image.image)?;
                 transaction.commit(None, &descriptor)?;
                 Ok(())
@@ -243,7 +249,7 @@ impl Drop for Building {
 }
 
 /// A value that is cancelled by ctrl-c and by requests to end, so that no container outlives the program.
-fn interruptible() -> Result<Cancel, Failure> {
+pub(crate) fn interruptible() -> Result<Cancel, Failure> {
     let cancel = Cancel::new();
     let watched = cancel.clone();
     let signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]);

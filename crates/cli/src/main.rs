@@ -5,6 +5,7 @@ mod builders;
 mod cmd;
 mod env;
 mod exit;
+mod judge;
 mod keys;
 mod locks;
 mod output;
@@ -70,6 +71,7 @@ fn run(cli: &Cli, ui: Ui) -> Result<(), Failure> {
         Some(Command::Mirror(args)) => cmd::mirror::run(args, ui, cache),
         Some(Command::Fsck(args)) => cmd::care::fsck(args, ui),
         Some(Command::Gc(args)) => cmd::care::gc(args, ui),
+        Some(Command::Cache(args)) => cmd::cache::run(args, ui, cache),
         Some(Command::Completions { shell }) => cmd::help::completions(*shell, ui),
         Some(Command::Man) => cmd::help::man(ui),
         _ => cmd::build::run(&cli.build, ui, cache),

@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kmod_stage::podman::ImageSource;
 use kmod_stage::private::PrivateDir;
 use oci_assemble::image::{Descriptor, Digest, Image, ImageReference, LayoutReference};
 use oci_assemble::layer::Sealed;
@@ -86,7 +87,7 @@ pub(crate) struct Writing {
 }
 
 impl Output {
-    /// Begins to write. Nothing is visible before [`Writing::commit`].
+    /// Begins to write. Nothing is visible before [`Stored::list`].
     pub(crate) fn begin(self, cache: Option<&Arc<CacheDir>>) -> Result<Writing, Failure> {
         let path = PathBuf::from(&self.place().path);
         let (dir, scratch) = match &self {
@@ -112,20 +113,13 @@ impl Writing {
         Ok(Box::new(Sink(sink)))
     }
 
-    /// Takes the base's blobs, writes manifest and configuration, and lists the image.
-    pub(crate) fn commit(self, base: &OpenedImage, image: &Image, threads: NonZero<usize>) -> Result<(), Failure> {
-        let Self { transaction, output, scratch } = self;
+    /// Takes the base's blobs, and writes manifest and configuration.
+    pub(crate) fn store(self, base: &OpenedImage, image: &Image, threads: NonZero<usize>) -> Result<Stored, Failure> {
         let blobs: Vec<_> = base.image.layers().map(|(descriptor, _)| descriptor.clone()).collect();
-        let taken = transaction.take_all(&*base.blobs, &blobs, threads);
+        let taken = self.transaction.take_all(&*base.blobs, &blobs, threads);
         taken.context(Class::Data, "taking the base's layers")?;
-        let descriptor = transaction.put_image(image).context(Class::Io, "writing the manifest")?;
-        let place = output.place();
-        let tag = place.tag.as_deref();
-        if scratch.is_none() {
-            transaction.commit(tag, &descriptor).context(Class::Io, "listing the image")?;
-            return Ok(());
-        }
-        archive(place, &transaction, &descriptor)
+        let image = self.transaction.put_image(image).context(Class::Io, "writing the manifest")?;
+        Ok(Stored { writing: self, image })
     }
 
     /// Lets `copy` bring an image into the place; it lists what it brings.
@@ -141,6 +135,34 @@ impl Writing {
             archive(place, &Layout::open(dir).context(Class::Io, "opening the copy")?, &image)?;
         }
         Ok(image)
+    }
+}
+
+/// An image whose blobs are all in their place, and which is not listed yet.
+pub(crate) struct Stored {
+    writing: Writing,
+    image: Descriptor,
+}
+
+impl Stored {
+    /// Where podman finds it already.
+    pub(crate) fn source(&self) -> Result<ImageSource, Failure> {
+        let place = match &self.writing.scratch {
+            Some(scratch) => scratch.path().to_owned(),
+            None => PathBuf::from(&self.writing.output.place().path),
+        };
+        let directory = std::path::absolute(&place).context(Class::Io, format!("finding {}", place.display()))?;
+        Ok(ImageSource::Layout { directory, manifest: self.image.digest })
+    }
+
+    /// Lists the image, or writes the archive.
+    pub(crate) fn list(self) -> Result<(), Failure> {
+        let Self { writing: Writing { transaction, output, scratch }, image } = self;
+        let place = output.place();
+        if scratch.is_none() {
+            return transaction.commit(place.tag.as_deref(), &image).map(drop).context(Class::Io, "listing the image");
+        }
+        archive(place, &transaction, &image)
     }
 }
 

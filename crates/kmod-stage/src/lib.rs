@@ -5,10 +5,11 @@
 //! compiled. `builder` describes containers and `podman` runs them; `capture` tells what a package manager changed in
 //! one, `manifest` picks the files of packages, `bundle` keeps what was made, and `build` drives all of it. `sandbox`
 //! runs one program of an untrusted image with nothing but the files it needs; `depmod` uses it to index the modules of
-//! a tree, `boot` starts an image in a virtual machine, and `stage` makes modules and indexes steps of a plan. `private`
+//! a tree, `boot` starts an image in a virtual machine, `bootc` asks the one that an image carries, and `stage` makes modules and indexes steps of a plan. `private`
 //! makes the directories for temporary files.
 
 pub mod boot;
+pub mod bootc;
 pub mod build;
 pub mod builder;
 pub mod bundle;

@@ -27,8 +27,9 @@ use crate::args::{Build, SourceArgs};
 use crate::builders::{BuilderSettings, Building, Builds, TOOL, Workshop};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::judge::{Asked, Asking, Verdict, ask};
 use crate::locks::Held;
-use crate::output::Output;
+use crate::output::{Output, Stored};
 use crate::ui::{Ui, bytes};
 use crate::wire::{self, BlobCache, Job, OpenedImage, StageSettings};
 use crate::works;
@@ -132,6 +133,8 @@ struct Built {
     layers: Vec<BuiltLayer>,
     notes: Vec<String>,
     lint: BTreeMap<String, usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bootc: Option<Verdict>,
     #[serde(skip)]
     of_machine: bool,
 }
@@ -248,7 +251,9 @@ fn assemble(
         built.push((draft.name().to_owned(), layer.clone()));
         image = image.append(layer).context(Class::Data, "appending the layer")?;
     }
-    output.commit(&prepared.base, &image, jobs)?;
+    let stored = output.store(&prepared.base, &image, jobs)?;
+    let bootc = own_bootc(job, &image, &drafted, &report, &stored, ui)?;
+    stored.list()?;
     Ok(Built {
         image: image.digest(),
         output: prepared.output.to_string(),
@@ -269,7 +274,31 @@ fn assemble(
             ("fatal".into(), report.count(Severity::Fatal)),
             ("warning".into(), report.count(Severity::Warning)),
         ]),
+        bootc,
     })
+}
+
+/// Asks the bootc that the image carries, where the recipe wants that.
+fn own_bootc(
+    job: &Job,
+    image: &Image,
+    drafted: &Drafted,
+    native: &LintReport,
+    stored: &Stored,
+    ui: Ui,
+) -> Result<Option<Verdict>, Failure> {
+    let recipe = job.recipe();
+    let asking = Asking {
+        wanted: recipe.lint.bootc,
+        builder: &recipe.builder,
+        skip: recipe.lint.skip.iter().map(|skip| skip.name.as_str()).collect(),
+        workspace: env::temp_dir(),
+    };
+    let platform = &image.config().platform;
+    let asked = Asked { name: &recipe.image.name, manifest: image.digest(), platform, tree: &drafted.tree, native };
+    let verdict = ask(&asking, &asked, || Ok((stored.source()?, None)), ui)?;
+    verdict.iter().try_for_each(|verdict| verdict.tell(&recipe.image.name, ui))?;
+    Ok(verdict)
 }
 
 /// The kernel that the recipe pins must be the base's.

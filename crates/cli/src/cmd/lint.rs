@@ -6,14 +6,17 @@ use std::path::Path;
 use oci_assemble::image::Image;
 use oci_assemble::inspect::lint::{Forbid, ImageFacts, LINTS, LayerFacts, LintInput, LintOptions, LintReport, lint};
 use oci_assemble::layer::Gate;
+use oci_assemble::plan::recipe::spec::{self, OwnBootc};
 use oci_assemble::store::KeptContents;
+use oci_assemble::tree::FileTree;
 
 use super::plan::merged;
-use crate::args::LintArgs;
-use crate::env;
+use crate::args::{Bootc, LintArgs};
 use crate::exit::{Class, Context, Failure};
+use crate::judge::{Asked, Asking, Verdict, ask};
 use crate::ui::Ui;
-use crate::wire::{self, BlobCache};
+use crate::wire::{self, BlobCache, OpenedImage};
+use crate::{builders, env};
 
 pub(crate) fn run(args: &LintArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
     let Some(name) = args.image.as_deref().filter(|_| !args.list) else {
@@ -47,8 +50,35 @@ pub(crate) fn run(args: &LintArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     let skip = args.skip.iter().map(|name| (name.clone(), "left out on the command line".to_owned())).collect();
     let options = LintOptions { skip, fatal_warnings: args.fatal_warnings };
     let report = lint(&input, &options).context(Class::Data, format!("checking {name}"))?;
-    show(&report, ui)?;
-    verdict(&report, name, "leave out a lint with --skip NAME, when the finding is wanted")
+    let own = own_bootc(args, name, &image, layers.tree(), &report, ui)?;
+    show(&report, own.as_ref(), ui)?;
+    verdict(&report, name, "leave out a lint with --skip NAME, when the finding is wanted")?;
+    match own {
+        Some(own) if !own.passed() => Err(Failure::new(Class::Negative, format!("{name} is refused by its own bootc"))),
+        _ => Ok(()),
+    }
+}
+
+/// Asks the bootc that the image carries, where the user wants that.
+fn own_bootc(
+    args: &LintArgs,
+    name: &str,
+    image: &OpenedImage,
+    tree: &FileTree,
+    native: &LintReport,
+    ui: Ui,
+) -> Result<Option<Verdict>, Failure> {
+    let wanted = match args.bootc {
+        Bootc::Auto => OwnBootc::Auto,
+        Bootc::Require => OwnBootc::Require,
+        Bootc::Off => OwnBootc::Off,
+    };
+    let (builder, workspace) = (spec::Builder::default(), env::temp_dir());
+    let skip = args.skip.iter().map(String::as_str).collect();
+    let asking = Asking { wanted, builder: &builder, skip, workspace };
+    let platform = &image.image.config().platform;
+    let asked = Asked { name, manifest: image.digest, platform, tree, native };
+    ask(&asking, &asked, || builders::source(image, &args.source, &asking.workspace, env::processors()), ui)
 }
 
 fn is_ours(descriptor: &oci_assemble::image::Descriptor) -> bool {
@@ -67,12 +97,16 @@ pub(crate) fn image_facts(image: &Image) -> ImageFacts {
     }
 }
 
-fn show(report: &LintReport, ui: Ui) -> Result<(), Failure> {
+fn show(report: &LintReport, own: Option<&Verdict>, ui: Ui) -> Result<(), Failure> {
     if ui.json {
-        let value = serde_json::to_value(report).context(Class::Usage, "writing the report")?;
+        let mut value = serde_json::to_value(report).context(Class::Usage, "writing the report")?;
+        if let Some(own) = own {
+            value["bootc"] = serde_json::to_value(own).context(Class::Usage, "writing the report")?;
+        }
         return ui.document("lint", value);
     }
-    ui.data(&report.to_string())
+    let own = own.map(|own| format!("{own}\n")).unwrap_or_default();
+    ui.data(&format!("{report}{own}"))
 }
 
 /// A failure when the report is a negative answer.

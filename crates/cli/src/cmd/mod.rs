@@ -2,6 +2,7 @@
 
 pub(crate) mod boot;
 pub(crate) mod build;
+pub(crate) mod cache;
 pub(crate) mod care;
 pub(crate) mod help;
 pub(crate) mod inspect;

@@ -97,13 +97,25 @@ impl Bed {
     /// Builds `recipe.toml` with more arguments, into the layout `output`.
     pub(crate) fn build(&self, scene: &Scene, output: &str, more: &[&str]) -> Run {
         let output = format!("oci:{output}:latest");
-        let words: Vec<&str> = ["--recipe", "recipe.toml", "--output", &output].iter().chain(more).copied().collect();
+        self.run(scene, &[&["--recipe", "recipe.toml", "--output", &output], more].concat())
+    }
+
+    /// Runs the program with the podman of the test bed.
+    pub(crate) fn run(&self, scene: &Scene, words: &[&str]) -> Run {
         let (options, runtime, arguments) = &self.podman;
-        let mut command = scene.command(&words);
+        let mut command = scene.command(words);
         command.env("ASSEMBLE_PODMAN", "podman");
         command.env("ASSEMBLE_PODMAN_OPTIONS", options).env("ASSEMBLE_PODMAN_ARGUMENTS", arguments);
         command.envs(runtime.map(|runtime| ("ASSEMBLE_PODMAN_RUNTIME", runtime)));
         Run::of(&mut command)
+    }
+
+    /// Whether podman's storage has an image with this tag.
+    pub(crate) fn has_image(&self, tag: &str) -> bool {
+        let words = self.podman.0.split_whitespace().chain(["images", "--format={{.Tag}}"]);
+        let output = Command::new("podman").args(words).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().lines().any(|line| line == tag)
     }
 
     /// What a shell prints in a container of the image in a layout, without a network. It must work.

@@ -38,7 +38,7 @@ pub use key::{BundleKey, Difference};
 pub use modules::read_modules;
 pub use record::{BundleRecord, ModuleRecord, PackageRecord};
 pub use source::{BundleSource, Reuse, take};
-pub use store::{BundleStore, Found, Kept, Listed, Listing, Obtained};
+pub use store::{BundleStore, Damaged, Found, Kept, Listed, Listing, Obtained};
 pub use write::{Staged, write};
 
 /// The artifact type of a bundle's manifest.

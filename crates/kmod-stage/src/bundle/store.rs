@@ -1,5 +1,6 @@
 //! Bundles in a directory.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::io;
 use std::num::NonZero;
@@ -57,6 +58,8 @@ pub struct Listed {
     pub manifest: Digest,
     /// Bytes of its blobs; those shared with others count for each.
     pub size: u64,
+    /// When it was kept, seconds since 1970.
+    pub written: i64,
 }
 
 /// The bundles of a store.
@@ -64,8 +67,19 @@ pub struct Listed {
 pub struct Listing {
     /// By kind, stage, kernel and key. Their documents are sound; contents were not read.
     pub bundles: Vec<Listed>,
-    /// Tags of entries that are no bundles, or whose documents are damaged, and why.
-    pub damaged: Vec<(String, BundleFault)>,
+    /// Entries that are no bundles, or whose documents are damaged.
+    pub damaged: Vec<Damaged>,
+}
+
+/// An entry that is no sound bundle.
+#[derive(Debug)]
+pub struct Damaged {
+    /// Its tag.
+    pub tag: String,
+    /// The digest it is listed by.
+    pub manifest: Digest,
+    /// What is wrong.
+    pub fault: BundleFault,
 }
 
 /// The outcome of [`BundleStore::obtain`].
@@ -148,12 +162,24 @@ impl BundleStore {
         for manifest in index.manifests {
             let tag = manifest.ref_name().unwrap_or_default().to_owned();
             match tagged(&layout, &manifest, &tag) {
-                Ok(outline) => listing.bundles.push(listed(&manifest, outline)),
-                Err(fault) => listing.damaged.push((tag, fault)),
+                Ok(outline) => {
+                    let written = layout.written(&manifest.digest)?.unwrap_or_default();
+                    listing.bundles.push(listed(&manifest, outline, written));
+                }
+                Err(fault) => listing.damaged.push(Damaged { tag, manifest: manifest.digest, fault }),
             }
         }
         listing.bundles.sort();
         Ok(listing)
+    }
+
+    /// Takes bundles off the list, by the digests of their manifests. Their blobs stay until
+    /// [`gc`](oci_assemble::store::gc) of the directory.
+    pub fn forget(&self, manifests: &BTreeSet<Digest>) -> Result<usize, StoreError> {
+        if self.layout()?.is_none() {
+            return Ok(0);
+        }
+        Layout::write(self.reopen()?)?.unlist(manifests)
     }
 
     /// What changed since the bundle of the same stage that shares most inputs with `key`: why there is no hit. `None`
@@ -218,11 +244,11 @@ fn tagged(blobs: &dyn BlobSource, manifest: &Descriptor, tag: &str) -> Result<Ou
     if key.hex() == tag { Ok(outline) } else { Err(BundleFault::OtherKey { found: key }) }
 }
 
-fn listed(manifest: &Descriptor, outline: Outline) -> Listed {
+fn listed(manifest: &Descriptor, outline: Outline, written: i64) -> Listed {
     let size = manifest.size + outline.blobs().map(|blob| blob.size).sum::<u64>();
     let record = outline.config.record;
     let (kind, stage, kernel) = (record.kind, record.stage, record.kernel);
-    Listed { kind, stage, kernel, key: outline.config.key, manifest: manifest.digest, size }
+    Listed { kind, stage, kernel, key: outline.config.key, manifest: manifest.digest, size, written }
 }
 
 fn note(place: &str, fault: &BundleFault) -> String {

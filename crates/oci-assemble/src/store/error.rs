@@ -26,6 +26,9 @@ pub enum StoreError {
         /// Relative to the layout.
         path: String,
     },
+    /// A layout that lists images was taken for one that only caches blobs.
+    #[error("the layout lists images, so its blobs are no mere copies")]
+    Listed,
     /// A blob is not there.
     #[error("blob {digest} is missing")]
     Missing {

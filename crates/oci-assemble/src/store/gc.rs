@@ -7,7 +7,7 @@ use rustix::fs::FlockOperation;
 
 use super::error::{Result, StoreError, io as failed};
 use super::file::Lock;
-use super::layout::{Layout, PRIVATE, USERS_LOCK, abandoned, lock_index};
+use super::layout::{INDEX, Layout, PRIVATE, USERS_LOCK, abandoned, lock_index};
 use super::resolve::reachable;
 use crate::image::Digest;
 
@@ -39,10 +39,33 @@ impl GcReport {
     }
 }
 
+/// What of a layout stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// What its index needs.
+    Listed,
+    /// Blobs written at this time or later, seconds since 1970: nothing is listed in a layout that only caches.
+    WrittenSince(i64),
+}
+
+/// Removes from a layout that lists nothing and only caches blobs, as [`Fetch`](super::Fetch) makes it, those that were
+/// written before `since`, seconds since 1970. Needs it for itself as [`gc`] does. A layout with an index is refused as
+/// [`StoreError::Listed`]: whatever its images need stays.
+pub fn expire(dir: Dir, mode: GcMode, since: i64) -> Result<GcReport> {
+    if dir.symlink_metadata(INDEX).is_ok() {
+        return Err(StoreError::Listed);
+    }
+    sweep(dir, mode, Scope::WrittenSince(since))
+}
+
 /// Removes from the layout in `dir` what no entry of its index needs. Deleting needs the layout for itself: a reader or
 /// writer of this program makes it [`StoreError::InUse`]. If anything listed cannot be read, nothing is deleted, because
 /// what it needs is not known. Files whose name is no digest stay.
 pub fn gc(dir: Dir, mode: GcMode) -> Result<GcReport> {
+    sweep(dir, mode, Scope::Listed)
+}
+
+fn sweep(dir: Dir, mode: GcMode, scope: Scope) -> Result<GcReport> {
     let private = match mode {
         GcMode::DryRun => dir.open_dir(PRIVATE).ok(),
         GcMode::Delete => {
@@ -60,12 +83,15 @@ pub fn gc(dir: Dir, mode: GcMode) -> Result<GcReport> {
         _ => None,
     };
     let layout = Layout::unlocked(dir)?;
-    let needed: BTreeSet<Digest> =
-        reachable(&layout, &layout.index()?.manifests)?.into_iter().map(|blob| blob.digest).collect();
+    let needed: BTreeSet<Digest> = match scope {
+        Scope::Listed => reachable(&layout, &layout.index()?.manifests)?.into_iter().map(|blob| blob.digest).collect(),
+        Scope::WrittenSince(_) => BTreeSet::new(),
+    };
+    let fresh = |file: &BlobFile| matches!(scope, Scope::WrittenSince(since) if file.written >= since);
     let mut report = GcReport::default();
     for file in blob_files(layout.dir())? {
         match file.digest {
-            Some(digest) if needed.contains(&digest) => report.kept += 1,
+            Some(digest) if needed.contains(&digest) || fresh(&file) => report.kept += 1,
             Some(digest) => {
                 if mode == GcMode::Delete {
                     layout.dir().remove_file(&file.path).map_err(failed("remove", file.path))?;
@@ -95,6 +121,8 @@ pub(super) struct BlobFile {
     pub(super) digest: Option<Digest>,
     /// Size in bytes.
     pub(super) size: u64,
+    /// When it was written, seconds since 1970.
+    pub(super) written: i64,
 }
 
 /// The files below `blobs`, ordered by path.
@@ -103,14 +131,14 @@ pub(super) fn blob_files(dir: &Dir) -> Result<Vec<BlobFile>> {
     for algorithm in names(dir, "blobs")? {
         let path = format!("blobs/{algorithm}");
         if !dir.symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
-            files.push(BlobFile { path, digest: None, size: 0 });
+            files.push(BlobFile { path, digest: None, size: 0, written: 0 });
             continue;
         }
         for name in names(dir, &path)? {
             let path = format!("{path}/{name}");
             let Ok(metadata) = dir.symlink_metadata(&path) else { continue };
             let digest = format!("{algorithm}:{name}").parse().ok().filter(|_| !metadata.is_dir());
-            files.push(BlobFile { path, digest, size: metadata.size() });
+            files.push(BlobFile { path, digest, size: metadata.size(), written: metadata.mtime() });
         }
     }
     Ok(files)

@@ -34,7 +34,7 @@ pub use blob::{BlobSource, BlobStore, VerifiedReader, read_document};
 pub use cache::{CacheDir, CacheEntry, CacheKind};
 pub use error::StoreError;
 pub use fsck::{Finding, FsckReport, fsck};
-pub use gc::{GcMode, GcReport, gc};
+pub use gc::{GcMode, GcReport, expire, gc};
 pub use kept::KeptContents;
 pub use layout::{BlobSink, BlobWriter, Committed, Layout, Taken, Transaction};
 #[cfg(feature = "pull")]

@@ -143,7 +143,7 @@ fn an_index_that_names_something_else_gives_no_bundle() {
             let other = keep(temp, "6.2", None).bundle.manifest().clone();
             Layout::write(dir(temp)).unwrap().commit(Some(&key("6.1").tag()), &other).unwrap();
             let damaged = store(temp).list().unwrap().damaged;
-            assert_eq!(damaged.iter().map(|(tag, _)| tag.clone()).collect::<Vec<_>>(), [key("6.1").tag()]);
+            assert_eq!(damaged.iter().map(|damaged| damaged.tag.clone()).collect::<Vec<_>>(), [key("6.1").tag()]);
         },
         "it is the bundle of key sha256:",
     );

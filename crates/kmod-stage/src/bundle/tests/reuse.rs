@@ -91,3 +91,19 @@ fn a_rebuild_says_what_was_there_before() {
     assert_eq!(hit(&temp, "6.1").delta().dump(), delta.dump());
     assert_eq!(store(&temp).list().unwrap().bundles.len(), 1);
 }
+
+#[test]
+fn what_is_forgotten_is_gone_and_the_rest_stays() {
+    let temp = tempfile::tempdir().unwrap();
+    assert_eq!(store(&temp).forget(&[Digest::of(b"x")].into()).unwrap(), 0, "nothing is there yet");
+    let [gone, kept] = ["6.1", "6.2"].map(|kernel| keep(&temp, kernel, None).bundle.manifest().digest);
+    assert_eq!(store(&temp).forget(&[gone, Digest::of(b"x")].into()).unwrap(), 1);
+    let left: Vec<Digest> = store(&temp).list().unwrap().bundles.iter().map(|bundle| bundle.manifest).collect();
+    assert_eq!(left, [kept]);
+    let report = oci_assemble::store::gc(
+        cap_std::fs::Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).unwrap(),
+        oci_assemble::store::GcMode::Delete,
+    );
+    assert!(report.unwrap().unreferenced.iter().any(|(digest, _)| *digest == gone));
+    hit(&temp, "6.2");
+}

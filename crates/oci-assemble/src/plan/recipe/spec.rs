@@ -225,6 +225,21 @@ pub enum Level {
 pub struct Lint {
     /// Rules that do not apply.
     pub skip: Vec<LintSkip>,
+    /// Whether the image's own bootc judges it, too.
+    pub bootc: OwnBootc,
+}
+
+/// Whether the bootc that an image carries judges it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OwnBootc {
+    /// Where the image has one, and podman can run it; it is said where that is not so.
+    #[default]
+    Auto,
+    /// An image without one, or a machine that cannot run it, is an error.
+    Require,
+    /// No.
+    Off,
 }
 
 /// One rule that does not apply.

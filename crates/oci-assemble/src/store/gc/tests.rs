@@ -74,3 +74,24 @@ fn nothing_is_deleted_when_something_listed_cannot_be_read() {
     assert!(matches!(gc(scratch.dir(), GcMode::Delete), Err(StoreError::Missing { .. })));
     assert_eq!(content(&open(&scratch), "a").unwrap(), b"a");
 }
+
+#[test]
+fn a_layout_that_only_caches_forgets_what_is_old() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = || Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).unwrap();
+    let writer = Layout::write(dir()).unwrap();
+    let [old, new] = ["old", "new"].map(|text| writer.put_bytes(MediaType::ImageManifest, text.as_bytes()).unwrap());
+    assert!(matches!(expire(dir(), GcMode::Delete, 0), Err(StoreError::InUse)));
+    drop(writer);
+    let path = temp.path().join("blobs/sha256").join(old.digest.hex());
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1000);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    let expected = |unreferenced, kept| GcReport { unreferenced, abandoned: Vec::new(), kept };
+    assert_eq!(expire(dir(), GcMode::Delete, 1000).unwrap(), expected(vec![], 2), "as old as that is not older");
+    assert_eq!(expire(dir(), GcMode::DryRun, 1001).unwrap(), expected(vec![(old.digest, 3)], 1));
+    assert!(path.exists());
+    assert_eq!(expire(dir(), GcMode::Delete, 1001).unwrap(), expected(vec![(old.digest, 3)], 1));
+    assert!(!path.exists() && temp.path().join("blobs/sha256").join(new.digest.hex()).exists());
+    let listing = Scratch::with(&[("t", &["a"])]);
+    assert!(matches!(expire(listing.dir(), GcMode::Delete, i64::MAX), Err(StoreError::Listed)));
+}

@@ -1,5 +1,6 @@
 //! Listing images in a layout, once all they need is on disk.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::PoisonError;
 
@@ -53,6 +54,22 @@ impl Transaction {
         Ok(committed)
     }
 
+    /// Takes entries off the list, by the digests of what they name, and says how many there were. Their blobs stay until
+    /// [`gc`](crate::store::gc) removes what nothing needs.
+    pub fn unlist(self, gone: &BTreeSet<Digest>) -> Result<usize> {
+        let _lock = lock_index(&self.own.private)?;
+        let Some(mut index) = read_index(&self.layout.dir)? else { return Ok(0) };
+        let before = index.manifests.len();
+        index.manifests.retain(|entry| !gone.contains(&entry.digest));
+        let removed = before - index.manifests.len();
+        if removed > 0 {
+            let dir = file::reopen(&self.layout.dir).map_err(failed("open", "."))?;
+            self.write_index(&index).map_err(failed("write", INDEX))?;
+            rustix::fs::fsync(&dir).map_err(|errno| failed("synchronise", ".")(errno.into()))?;
+        }
+        Ok(removed)
+    }
+
     fn write_index(&self, index: &Index) -> std::io::Result<()> {
         let mut file = file::create_new(&self.own.dir, INDEX)?;
         file.write_all(&index.to_bytes())?;
@@ -68,6 +85,15 @@ impl Transaction {
                 self.layout.verified.remember(stamp, digest);
             }
         }
+    }
+}
+
+impl Layout {
+    /// When the file of a blob was written, seconds since 1970; `None` when there is none.
+    pub fn written(&self, digest: &Digest) -> Result<Option<i64>> {
+        const NANOSECONDS: i128 = 1_000_000_000;
+        let seconds = |nanoseconds: i128| i64::try_from(nanoseconds.div_euclid(NANOSECONDS)).unwrap_or_default();
+        Ok(stamp(self, digest)?.map(|stamp| seconds(stamp.mtime)))
     }
 }
 

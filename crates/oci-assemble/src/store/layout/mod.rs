@@ -45,7 +45,7 @@ pub(super) const OWNER_LOCK: &str = "owner";
 /// The file that marks a layout.
 pub(super) const HEADER: &str = "oci-layout";
 /// The list of images.
-pub(super) const INDEX: &str = "index.json";
+pub(in crate::store) const INDEX: &str = "index.json";
 
 #[cfg(test)]
 mod tests;

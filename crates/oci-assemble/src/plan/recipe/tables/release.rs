@@ -11,6 +11,8 @@ const IMAGE: Form = Form::Text(Rule::Reference);
 const COMPRESSIONS: &[&str] = &["zstd", "gzip"];
 /// Speeds instead of numbers: the numbers of gzip and zstd mean different things.
 const LEVELS: &[&str] = &["fast", "default", "small", "max"];
+/// What becomes of bootc's own lints.
+const BOOTC: &[&str] = &["auto", "require", "off"];
 
 pub(super) const TABLES: &[Table] = &[
     Table {
@@ -45,7 +47,15 @@ pub(super) const TABLES: &[Table] = &[
         name: "lint",
         shape: Shape::Once,
         doc: "Checks of the finished image.",
-        keys: &[optional("skip", Form::Tables("lint.skip"), "none", "Rules that do not apply, each with a reason.")],
+        keys: &[
+            optional("skip", Form::Tables("lint.skip"), "none", "Rules that do not apply, each with a reason."),
+            optional(
+                "bootc",
+                Form::Text(Rule::Choice(BOOTC)),
+                "`\"auto\"`",
+                "Whether the image's own `bootc container lint` runs on the result, in podman: `\"auto\"` where it can, `\"require\"`, `\"off\"`.",
+            ),
+        ],
         between: &[],
     },
     Table {
