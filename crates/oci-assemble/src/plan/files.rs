@@ -11,7 +11,7 @@ use super::step::{Pinned, Produced, Stage, StageError, View};
 use crate::elf::is_module_name;
 use crate::image::Hasher;
 use crate::store::dir::{DirError, HostContents, file, scan, scan_tar};
-use crate::tree::{Content, FileTree, HostFile, Inode, Kind, Resolved, TreeDelta, TreePath};
+use crate::tree::{Content, FileTree, HostFile, Inode, Kind, Meta, Resolved, TreeDelta, TreePath};
 
 /// Where kernels have their modules.
 const MODULES: &[u8] = b"usr/lib/modules/";
@@ -37,12 +37,22 @@ pub struct FilesStage {
     part: Part,
     /// The entries, dated 0: listed once, used by all steps and parts.
     entries: Arc<OnceLock<TreeDelta>>,
+    /// What they pin: all parts pin the whole.
+    pinned: Arc<OnceLock<Pinned>>,
 }
 
 impl FilesStage {
     /// The stage `name`, which puts `source` (relative to `root`) at `into`.
     pub fn new(name: &str, root: Dir, source: PathBuf, into: TreePath) -> Self {
-        Self { name: name.to_owned(), root, source, into, part: Part::Whole, entries: Arc::default() }
+        Self {
+            name: name.to_owned(),
+            root,
+            source,
+            into,
+            part: Part::Whole,
+            entries: Arc::default(),
+            pinned: Arc::default(),
+        }
     }
 
     /// Whether there may be kernel modules among the files; known of a directory, not of a tar file that was not read.
@@ -58,8 +68,8 @@ impl FilesStage {
     /// The same files as two stages: kernel modules below the base's `/usr/lib/modules`, and the rest.
     pub fn split(self) -> io::Result<[Self; 2]> {
         let (name, source, into) = (self.name.clone(), self.source.clone(), self.into.clone());
-        let (root, entries) = (self.root.try_clone()?, Arc::clone(&self.entries));
-        let modules = Self { name, root, source, into, part: Part::Modules, entries };
+        let (root, entries, pinned) = (self.root.try_clone()?, Arc::clone(&self.entries), Arc::clone(&self.pinned));
+        let modules = Self { name, root, source, into, part: Part::Modules, entries, pinned };
         Ok([modules, Self { part: Part::Rest, ..self }])
     }
 
@@ -129,11 +139,11 @@ impl Stage for FilesStage {
     fn resolve(&self) -> Result<Pinned, StageError> {
         let failed = |error: DirError| self.failed(error);
         if let Some(listed) = self.listing().map_err(failed)? {
-            return Ok(pin(listed));
+            return Ok(self.pinned.get_or_init(|| pin(listed)).clone());
         }
         let whole = file(&self.root, &self.source).map_err(failed)?;
         let mut delta = TreeDelta::new();
-        delta.insert(self.into.clone(), Inode::file(crate::tree::Meta::default(), Content::OnDisk(whole)));
+        delta.insert(self.into.clone(), Inode::file(Meta::default(), Content::OnDisk(whole)));
         Ok(pin(&delta))
     }
 
@@ -148,31 +158,48 @@ impl Stage for FilesStage {
 
 /// Pins files of this machine by their state, without reading them.
 pub fn pin(delta: &TreeDelta) -> Pinned {
-    let mut hasher = Hasher::default();
     let (mut files, mut bytes, mut youngest) = (0_u64, 0_u64, 0);
-    let mut add = |text: &[u8]| {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text);
-    };
+    // Everything of one entry behind its length, so that no two lists of entries read the same.
+    let (mut hasher, mut entry) = (Hasher::default(), Vec::new());
     for (path, inode) in delta.entries() {
-        add(path.as_bytes());
-        add(format!("{} {:?}", inode.kind.name(), inode.meta).as_bytes());
+        entry.clear();
+        let Meta { mode, uid, gid, mtime, xattrs } = &inode.meta;
+        field(&mut entry, path.as_bytes());
+        field(&mut entry, inode.kind.name().as_bytes());
+        for number in [u64::from(*mode), *uid, *gid, mtime.cast_unsigned()] {
+            entry.extend(number.to_le_bytes());
+        }
+        for (name, value) in xattrs.iter() {
+            field(&mut entry, name);
+            field(&mut entry, value);
+        }
         match &inode.kind {
             Kind::File(Content::OnDisk(HostFile { path, offset, size, stamp })) => {
-                add(path.as_os_str().as_encoded_bytes());
-                add(format!("{offset} {size} {stamp:?}").as_bytes());
+                field(&mut entry, path.as_os_str().as_encoded_bytes());
+                for number in [*offset, *size, stamp.dev, stamp.ino, stamp.size] {
+                    entry.extend(number.to_le_bytes());
+                }
+                entry.extend(stamp.mtime.to_le_bytes());
+                entry.extend(stamp.ctime.to_le_bytes());
                 youngest = youngest.max(stamp.mtime).max(stamp.ctime);
                 (files, bytes) = (files + 1, bytes + size);
             }
             Kind::File(content) => {
                 let digest = content.digest().map(|digest| digest.to_string());
-                add(digest.unwrap_or_default().as_bytes());
+                field(&mut entry, digest.unwrap_or_default().as_bytes());
             }
-            Kind::Symlink(target) => add(target),
-            Kind::Hardlink(target) => add(target.as_bytes()),
+            Kind::Symlink(target) => field(&mut entry, target),
+            Kind::Hardlink(target) => field(&mut entry, target.as_bytes()),
             _ => {}
         }
+        hasher.update(&(entry.len() as u64).to_le_bytes());
+        hasher.update(&entry);
     }
     let inputs = BTreeMap::from([("bytes".into(), bytes.to_string()), ("files".into(), files.to_string())]);
     Pinned { inputs, stamp: hasher.finish(), commands: Vec::new(), youngest }
+}
+
+fn field(entry: &mut Vec<u8>, bytes: &[u8]) {
+    entry.extend((bytes.len() as u64).to_le_bytes());
+    entry.extend_from_slice(bytes);
 }

@@ -4,10 +4,12 @@
 //! umask), so only the executable bit is taken from it: files are 0755 or 0644, directories 0755, all owned by root.
 //! A tar file says what it means: owners, modes and attributes are taken from it.
 
+mod walk;
+
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use cap_std::fs::{Dir, FileType, Metadata, MetadataExt};
+use cap_std::fs::{Dir, Metadata, MetadataExt};
 
 use crate::layer::{Contents, IndexError, IndexOptions, LayerIndex};
 use crate::tree::{Content, HostFile, Inode, Kind, Meta, PathError, Stamp, TreeDelta, TreePath};
@@ -78,55 +80,14 @@ impl DirError {
 /// Lists the directory `path` below `root` as entries below `into`, dated `epoch`. Symlinks are kept as they are and never
 /// followed.
 pub fn scan(root: &Dir, path: &Path, into: &TreePath, epoch: i64) -> Result<TreeDelta, DirError> {
-    let read = |source| DirError::read(path, source);
-    let dir = root.open_dir(path).map_err(read)?;
     let mut delta = TreeDelta::new();
     if !into.is_root() {
         delta.insert(into.clone(), Inode::directory(Meta::root_owned(0o755, epoch)));
     }
-    walk(&dir, path, into, epoch, &mut delta)?;
+    for (place, inode) in walk::walk(root, path, into, epoch)? {
+        delta.insert(place, inode);
+    }
     Ok(delta)
-}
-
-fn walk(dir: &Dir, path: &Path, into: &TreePath, epoch: i64, delta: &mut TreeDelta) -> Result<(), DirError> {
-    let read = |path: &Path| {
-        let path = path.to_owned();
-        move |source| DirError::read(&path, source)
-    };
-    for entry in dir.entries().map_err(read(path))? {
-        let entry = entry.map_err(read(path))?;
-        let (name, path) = (entry.file_name(), path.join(entry.file_name()));
-        let place =
-            into.join(name.as_encoded_bytes()).map_err(|source| DirError::Name { path: path.clone(), source })?;
-        let kind = entry.file_type().map_err(read(&path))?;
-        if kind.is_dir() {
-            delta.insert(place.clone(), Inode::directory(Meta::root_owned(0o755, epoch)));
-            let dir = dir.open_dir(&name).map_err(read(&path))?;
-            walk(&dir, &path, &place, epoch, delta)?;
-        } else {
-            let metadata = entry.metadata().map_err(read(&path))?;
-            let target = || dir.read_link_contents(&name).map_err(read(&path));
-            delta.insert(place, inode(&path, kind, &metadata, target, epoch)?);
-        }
-    }
-    Ok(())
-}
-
-fn inode(
-    path: &Path,
-    kind: FileType,
-    metadata: &Metadata,
-    target: impl FnOnce() -> Result<PathBuf, DirError>,
-    epoch: i64,
-) -> Result<Inode, DirError> {
-    if kind.is_symlink() {
-        return Ok(Inode::symlink(target()?.as_os_str().as_encoded_bytes(), epoch));
-    }
-    if !kind.is_file() {
-        return Err(DirError::Kind { path: path.to_owned() });
-    }
-    let mode = if metadata.mode() & 0o111 == 0 { 0o644 } else { 0o755 };
-    Ok(Inode::file(Meta::root_owned(mode, epoch), Content::OnDisk(host_file(path, metadata))))
 }
 
 fn host_file(path: &Path, metadata: &Metadata) -> HostFile {
@@ -277,6 +238,38 @@ mod tests {
         assert_eq!(read(&contents, &delta, "usr/data").unwrap(), b"data");
         fs::write(temp.path().join("tree/data"), "evil").unwrap();
         assert!(read(&contents, &delta, "usr/data").unwrap_err().to_string().contains("changed while"));
+    }
+
+    #[test]
+    fn many_directories_are_listed_as_one_by_one() {
+        let (temp, dir) = root();
+        let mut expected = std::collections::BTreeMap::new();
+        for number in 0..200_u32 {
+            let folder = format!("tree/{}/{}/{}", number % 7, number % 40, number);
+            fs::create_dir_all(temp.path().join(&folder)).unwrap();
+            fs::write(temp.path().join(&folder).join("file"), number.to_string()).unwrap();
+            let metadata = dir.metadata(format!("{folder}/file")).unwrap();
+            expected.insert(format!("{folder}/file"), (metadata.len(), stamp(&metadata)));
+        }
+        let delta = scan(&dir, Path::new("tree"), &TreePath::new("tree").unwrap(), 0).unwrap();
+        let found = delta.entries().iter().filter_map(|(path, inode)| match inode.content()? {
+            Content::OnDisk(file) => {
+                assert_eq!(file.path, Path::new(&path.to_string()[1..]));
+                Some((file.path.to_str().unwrap().to_owned(), (file.size, file.stamp)))
+            }
+            _ => None,
+        });
+        assert_eq!(found.collect::<std::collections::BTreeMap<_, _>>(), expected);
+        let folders = delta.entries().values().filter(|inode| matches!(inode.kind, Kind::Directory)).count();
+        assert_eq!(folders, delta.entries().len() - 200);
+        // Of several that are refused it is always the same that is named.
+        for number in [39, 18, 5] {
+            let pipe = temp.path().join(format!("tree/{}/{number}/{number}/pipe", number % 7));
+            rustix::fs::mkfifoat(rustix::fs::CWD, pipe, 0o600.into()).unwrap();
+        }
+        let named = || scan(&dir, Path::new("tree"), &TreePath::root(), 0).unwrap_err().to_string();
+        let first = named();
+        (0..20).for_each(|_| assert_eq!(named(), first));
     }
 
     #[test]
