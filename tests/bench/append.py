@@ -191,8 +191,15 @@ def report(args, results):
         mine = ours[kind]
         ratio = "" if name.startswith("assemble") else f"{wall / mine[0]:7.1f}x {cpu / mine[1]:6.2f}x of assemble {kind}"
         print(f"{name:26} {wall:8.3f} {cpu:8.3f} {memory:7.0f} {written:8.1f}   {ratio}")
-    print(f"zstd cpu / (tar | zstd -3): {medians['assemble zstd'][1] / medians['tar | zstd -3'][1]:.3f} (goal: at most 1.05)")
-    print(f"again: {medians['assemble again'][0] * 1000:.0f} ms wall, {medians['assemble again'][3]:.2f} MB written (goals: 30 ms, 0)", flush=True)
+    zstd, pipe = medians["assemble zstd"][1], medians["tar | zstd -3"][1]
+    print(f"zstd cpu / (tar | zstd -3): {zstd / pipe:.3f} (goal: at most 1.05)")
+    # What no tool can reach that compresses as well: the pipe neither hashes nor writes an image.
+    for name, goal in (("umoci insert (gzip)", 2), ("umoci 0.6 insert (zstd)", 1.3), ("buildah", 18), ("buildah newer", 5)):
+        if name in medians:
+            cpu = medians[name][1]
+            print(f"{name} cpu / zstd cpu: {cpu / zstd:.2f} (goal: at least {goal}; of the pipe: {cpu / pipe:.2f})")
+    print(f"again: {medians['assemble again'][0] * 1000:.0f} ms wall, {medians['assemble again'][3]:.2f} MB written (goals: 30 ms, 0)")
+    print(f"memory: {medians['assemble zstd'][2]:.0f} MiB (goal: at most 150 MB)", flush=True)
 
 
 if __name__ == "__main__":
