@@ -8,6 +8,7 @@
 //! a tree, `boot` starts an image in a virtual machine, and `stage` makes modules and indexes steps of a plan. `private`
 //! makes the directories for temporary files.
 
+pub mod archive;
 pub mod boot;
 pub mod build;
 pub mod builder;
