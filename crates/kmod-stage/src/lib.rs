@@ -21,6 +21,7 @@ pub mod manifest;
 pub mod module;
 pub mod podman;
 pub mod private;
+pub mod record;
 pub mod repository;
 pub mod sandbox;
 pub mod stage;
