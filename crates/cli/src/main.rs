@@ -5,6 +5,7 @@ mod builders;
 mod cmd;
 mod env;
 mod exit;
+mod kernels;
 mod keys;
 mod locks;
 mod output;

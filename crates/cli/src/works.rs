@@ -60,7 +60,7 @@ pub(crate) fn packages(job: &Job) -> Result<Option<PackagesWork>, Failure> {
         install: table.install.clone(),
         remove: table.remove.clone(),
         downgrade: table.downgrade.clone(),
-        replace_kernel: false,
+        kernel: None,
     };
     Ok(Some(PackagesWork { request, inputs, image: job.recipe().image.name.clone() }))
 }

@@ -64,7 +64,7 @@ mod tests {
         inputs.add("repositories/a.sources", repository).unwrap();
         inputs.add("patches/000-a", patch).unwrap();
         let install = install.iter().map(|name| (*name).to_owned()).collect();
-        let request = Request { install, remove: Vec::new(), downgrade: Vec::new(), replace_kernel: false };
+        let request = Request { install, ..Request::default() };
         PackagesWork { request, inputs, image: "x".into() }
     }
 

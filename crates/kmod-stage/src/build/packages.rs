@@ -29,14 +29,19 @@ pub struct CrossesTypes {
     pub paths: Vec<String>,
 }
 
+impl PackagesWork {
+    /// What such work is called.
+    pub const KIND: &'static str = "packages";
+}
+
 impl Work for PackagesWork {
     fn kind(&self) -> &'static str {
-        "packages"
+        Self::KIND
     }
 
     fn settings(&self) -> BTreeMap<String, String> {
-        let Request { install, remove, downgrade, replace_kernel } = &self.request;
-        let kernel = if *replace_kernel { vec!["replaced".to_owned()] } else { Vec::new() };
+        let Request { install, remove, downgrade, kernel } = &self.request;
+        let kernel: Vec<String> = kernel.iter().map(|kernel| kernel.release.clone()).collect();
         [("install", install), ("remove", remove), ("downgrade", downgrade), ("kernel", &kernel)]
             .into_iter()
             .filter(|(_, names)| !names.is_empty())
@@ -70,7 +75,7 @@ impl Work for PackagesWork {
             return Err(Box::new(CrossesTypes { paths }));
         }
         let mut delta = captured.delta;
-        if self.request.replace_kernel {
+        if self.request.kernel.is_some() {
             delta = replaced::kernel(&delta, view.base, &export.tree)?;
         }
         let mut notes: Vec<String> = captured.left_out.iter().map(ToString::to_string).collect();

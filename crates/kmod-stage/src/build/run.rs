@@ -261,20 +261,19 @@ impl Builder {
     }
 
     /// Which kernels the repositories of `work` have now: runs a container with a network.
-    pub(super) fn offers(&self, stage: &str, work: &dyn Work, target: &Target) -> Result<Offers, BuildError> {
-        let text = script::metadata(target.family).ok_or(OffersError::Family { family: target.family })?;
+    pub fn offers(&self, stage: &str, work: &dyn Work, target: &Target) -> Result<Offers, BuildError> {
         let scratch = PrivateDir::new(&self.scratch, "assemble-offers-").map_err(BuildError::Scratch)?;
         let mut log = tempfile::tempfile_in(scratch.path()).map_err(BuildError::Scratch)?;
         let image = self.runtime.import(&self.image, &self.cancel)?;
         let network = Network::Fetch { environment: self.proxies.clone() };
-        let script = ("metadata.sh", text);
+        let script = ("metadata.sh", script::metadata(target.family));
         let spec = self.spec(stage, "metadata", work, &script, image, network, target, &scratch)?;
         let container = self.container(&spec, &mut log).map_err(failed("fetching metadata of repositories"));
         let container = container.map_err(|error| self.explained(stage, error, &mut log))?;
         let file = tempfile::tempfile_in(scratch.path()).map_err(BuildError::Scratch)?;
         let tar = Export::save(container.copy_out(METADATA)?, file, IndexOptions::default())?;
         let top = TreePath::new(METADATA.rsplit('/').next().unwrap_or_default()).map_err(OffersError::from)?;
-        let offers = offers(&tar.tree, &tar.contents, &top, &target.architecture)?;
+        let offers = offers(target.family, &tar.tree, &tar.contents, &top, &target.architecture)?;
         container.remove()?;
         Ok(offers)
     }

@@ -105,7 +105,7 @@ fn exact(package: &PackageRecord) -> String {
 
 /// Kernels are installed beside each other unless nothing is said to be so.
 fn one_kernel(request: &Request) -> &'static str {
-    if request.replace_kernel { " --setopt=installonlypkgs=" } else { "" }
+    if request.kernel.is_some() { " --setopt=installonlypkgs=" } else { "" }
 }
 
 pub(super) fn fetch(request: &Request, locked: Option<&BTreeSet<PackageRecord>>) -> String {

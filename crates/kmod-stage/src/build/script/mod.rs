@@ -55,8 +55,17 @@ pub struct Request {
     pub remove: Vec<String>,
     /// `NAME=VERSION` to be there in that version, which may be older than the installed one.
     pub downgrade: Vec<String>,
-    /// Whether packages of which only one version is wanted may be installed beside another: kernels.
-    pub replace_kernel: bool,
+    /// The kernel that takes the place of the base's, where it does; its packages are among those to install.
+    pub kernel: Option<NewKernel>,
+}
+
+/// A kernel that takes the place of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKernel {
+    /// Its release.
+    pub release: String,
+    /// Names of the packages of the other. Package managers install kernels beside each other.
+    pub replaced: Vec<String>,
 }
 
 /// What is asked for to compile modules for `kernel`, and to have the files of `userspace`.
@@ -74,11 +83,11 @@ pub fn fetch(family: Family, request: &Request, locked: Option<&BTreeSet<Package
     }
 }
 
-/// The script that fetches the metadata of repositories, for a family whose kernels can be chosen.
-pub fn metadata(family: Family) -> Option<String> {
+/// The script that fetches the metadata of repositories.
+pub fn metadata(family: Family) -> String {
     match family {
-        Family::Debian => None,
-        Family::Rpm => Some(dnf::metadata()),
+        Family::Debian => apt::metadata(),
+        Family::Rpm => dnf::metadata(),
     }
 }
 

@@ -93,8 +93,7 @@ fn line(name: &str) -> String {
 }
 
 fn work() -> PackagesWork {
-    let request =
-        Request { install: vec!["tree".into()], remove: Vec::new(), downgrade: Vec::new(), replace_kernel: false };
+    let request = Request { install: vec!["tree".into()], ..Request::default() };
     PackagesWork { request, inputs: Inputs::default(), image: "x".into() }
 }
 
