@@ -10,9 +10,10 @@ use oci_assemble::tree::{Content, FileTree, Inode, Meta, PathError, Resolved, Tr
 use super::check::check;
 use super::kinds::ByFamily;
 use super::script::{self, Request, compile_request};
+use super::supported::{SOURCES, ZFS, supported};
 use super::userspace::userspace;
-use super::{Family, Harvest, HarvestError, Inputs, Target, Work};
-use crate::bundle::{BundleRecord, PackageRecord, read_modules};
+use super::{Family, Harvest, HarvestError, Inputs, Step, Target, Work};
+use crate::bundle::{BundleRecord, read_modules};
 use crate::capture::Export;
 use crate::dkms::DkmsConf;
 use crate::kernel::{KernelRelease, MODULES};
@@ -186,14 +187,24 @@ impl Work for DkmsWork {
         &self.inputs
     }
 
-    fn fetch(&self, target: &Target, locked: Option<&BTreeSet<PackageRecord>>) -> String {
-        script::fetch(target.family, &self.request(target), locked)
+    fn script(&self, step: Step<'_>, target: &Target) -> String {
+        match step {
+            Step::Fetch(locked) => {
+                let fetch = script::fetch(target.family, &self.request(target), locked);
+                let aside = if self.kind == ZFS { script::set_aside(target.family, &[SOURCES]) } else { String::new() };
+                format!("{fetch}{aside}")
+            }
+            Step::Build => {
+                let kernel = target.kernel.as_ref().map(ToString::to_string).unwrap_or_default();
+                let compile = script::dkms::compile(target.family, &kernel);
+                format!("{}{}{compile}", script::HEAD, script::unpack(target.family))
+            }
+        }
     }
 
-    fn build(&self, target: &Target) -> String {
-        let kernel = target.kernel.as_ref().map(ToString::to_string).unwrap_or_default();
-        let compile = script::dkms::compile(target.family, &kernel);
-        format!("{}{}{compile}", script::HEAD, script::unpack(target.family))
+    fn admit(&self, fetched: &Export, target: &Target) -> Result<Vec<String>, HarvestError> {
+        let (ZFS, Some(kernel)) = (self.kind, &target.kernel) else { return Ok(Vec::new()) };
+        Ok(supported(fetched, kernel)?)
     }
 
     fn harvest(&self, export: &Export, target: &Target, view: View<'_>) -> Result<Harvest, HarvestError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use oci_assemble::image::Digest;
 
-use super::{Target, Work};
+use super::{Step, Target, Work};
 use crate::bundle::{BundleKey, KeyError, PackageRecord};
 
 /// The key of what `tool` makes of `work` in containers that start from the image `builder`.
@@ -22,7 +22,7 @@ pub fn key(
         ("architecture".into(), target.architecture.clone()),
         ("epoch".into(), target.epoch.seconds().to_string()),
         // How packages are chosen decides through the list alone; how they are used, through this script.
-        ("script".into(), Digest::of(work.build(target).as_bytes()).to_string()),
+        ("script".into(), Digest::of(work.script(Step::Build, target).as_bytes()).to_string()),
     ];
     inputs.extend(target.kernel.iter().map(|kernel| ("kernel".to_owned(), kernel.to_string())));
     inputs.extend(work.settings().into_iter().map(|(name, value)| (format!("setting.{name}"), value)));

@@ -1,13 +1,13 @@
 //! Packages of the distribution, installed on the base by its own tools.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use oci_assemble::plan::step::View;
 use oci_assemble::tree::{TreeDelta, TreePath};
 
 use super::script::{self, MARKER, Request, STATE};
-use super::{Harvest, HarvestError, INPUT, Inputs, Target, Work, replaced};
-use crate::bundle::{BundleRecord, PackageRecord, read_modules};
+use super::{Harvest, HarvestError, INPUT, Inputs, Step, Target, Work, replaced};
+use crate::bundle::{BundleRecord, read_modules};
 use crate::capture::{CaptureOptions, Export, capture};
 
 /// Packages to be installed, removed or exchanged.
@@ -53,12 +53,11 @@ impl Work for PackagesWork {
         &self.inputs
     }
 
-    fn fetch(&self, target: &Target, locked: Option<&BTreeSet<PackageRecord>>) -> String {
-        script::fetch(target.family, &self.request, locked)
-    }
-
-    fn build(&self, target: &Target) -> String {
-        format!("{}{}", script::HEAD, script::install(target.family, &self.request))
+    fn script(&self, step: Step<'_>, target: &Target) -> String {
+        match step {
+            Step::Fetch(locked) => script::fetch(target.family, &self.request, locked),
+            Step::Build => format!("{}{}", script::HEAD, script::install(target.family, &self.request)),
+        }
     }
 
     fn harvest(&self, export: &Export, target: &Target, view: View<'_>) -> Result<Harvest, HarvestError> {

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::super::INPUT;
-use super::{HEAD, LISTING, MARKER, METADATA, Request, STATE, quoted, words};
+use super::{FETCHED, HEAD, LISTING, MARKER, METADATA, Request, STATE, quoted, words};
 use crate::bundle::PackageRecord;
 
 /// What makes apt work in a bootable image, whose `/var` is empty and whose package database may be elsewhere.
 fn prepare() -> String {
     format!(
         "\
-mkdir -p {STATE}/sources /var/lib/apt/lists/partial /var/cache/apt/archives/partial /var/log/apt /var/tmp
+mkdir -p {STATE}/sources {FETCHED} /var/lib/apt/lists/partial /var/cache/apt/archives/partial /var/log/apt /var/tmp
 : >{MARKER}
 # Bootable images keep dpkg's database in /usr, where it is part of the image.
 [ -e /var/lib/dpkg ] || ln -s ../../usr/lib/dpkg /var/lib/dpkg

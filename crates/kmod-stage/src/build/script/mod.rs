@@ -17,8 +17,12 @@ use crate::bundle::PackageRecord;
 pub const STATE: &str = "/var/lib/assemble";
 /// The file that a run writes first: its time is the start of the run.
 pub const MARKER: &str = "/var/lib/assemble/started";
+/// What the container with a network leaves to be looked at: the list of fetched packages, and packages set aside.
+pub const FETCHED: &str = "/var/lib/assemble/fetched";
 /// The list of fetched packages.
-pub const LISTING: &str = "/var/lib/assemble/packages";
+pub const LISTING: &str = "/var/lib/assemble/fetched/packages";
+/// The same, as it is called in a copy of the directory.
+pub const PACKAGES: &str = "fetched/packages";
 
 /// What repositories say of themselves.
 pub const METADATA: &str = "/var/lib/assemble/metadata";
@@ -81,6 +85,19 @@ pub fn fetch(family: Family, request: &Request, locked: Option<&BTreeSet<Package
         Family::Debian => apt::fetch(request, locked),
         Family::Rpm => dnf::fetch(request, locked),
     }
+}
+
+/// The lines behind [`fetch`] that put the files of some packages into [`FETCHED`].
+pub fn set_aside(family: Family, packages: &[&str]) -> String {
+    let (archives, mark) = match family {
+        Family::Debian => ("/var/cache/apt/archives", "_"),
+        Family::Rpm => ("/var/lib/assemble/archives", "-"),
+    };
+    let line = |name: &&str| {
+        let begin = format!("{archives}/{name}{mark}");
+        format!("for file in {}[0-9]*; do [ ! -e \"$file\" ] || cp \"$file\" {FETCHED}/; done\n", quoted(&begin))
+    };
+    packages.iter().map(line).collect()
 }
 
 /// The script that fetches the metadata of repositories.
