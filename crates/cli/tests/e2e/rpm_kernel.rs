@@ -175,3 +175,31 @@ fn a_lock_holds_the_kernel_while_repositories_move_on() {
     let check = bed.run(&scene, &["lock", "--recipe", "recipe.toml", "--check"]);
     assert!(check.code == 1 && check.stdout.lines().any(|line| line == drift), "{check:?}");
 }
+
+#[test]
+fn packages_whose_files_are_taken_are_entered_into_the_database() {
+    let Some(bed) = bed() else { return };
+    let scene = bed.scene();
+    let tables = format!(
+        "[kernel]\npin = \"devel\"\n{KERNELS}[packages]\ninstall = [\"tree\"]\nrepositories = [\"extras.repo\"]\n\
+         [[stage]]\nname = \"zfs\"\nkind = \"zfs\"\nbranch = \"2.3\"\nrepositories = [\"extras.repo\"]\nrecord = \"justdb\"\n"
+    );
+    recipe(&scene, "base", &tables);
+    let first = bed.build(&scene, "out", &[]).digest();
+    let script = "rpm -qa 'zfs*' 'libzfs*' 'tree*' 'dkms*' 'gcc*' 'kernel-devel*' | sort
+        rpm -qf /usr/sbin/zfs /etc/zfs/zed.d/zed.rc
+        rpm -q --whatprovides 'libzfs.so.6()(64bit)'
+        rpm -V libzfs6 tree || :
+        rpm -V zfs | grep -v ' d ' || :
+        zfs";
+    let expected = "libzfs6-2.3.9-1.el10.x86_64\ntree-2.1.0-1.el10.x86_64\nzfs-2.3.9-1.el10.x86_64\n\
+                    zfs-2.3.9-1.el10.x86_64\nzfs-2.3.9-1.el10.x86_64\nlibzfs6-2.3.9-1.el10.x86_64\n";
+    let said = bed.inside(&scene.path("out"), script);
+    assert!(said.starts_with(expected) && said.ends_with("zfs-2.3.9-1\n"), "{said}");
+    assert_eq!(bed.build(&scene, "again", &["--rebuild"]).digest(), first, "a second build gives the same");
+    // Other packages beside it: the result of the builder is kept, the database is another.
+    recipe(&scene, "base", &tables.replace("install = [\"tree\"]", "install = [\"tree-colors\"]"));
+    bed.build(&scene, "other", &[]).digest();
+    let said = bed.inside(&scene.path("other"), "rpm -qa 'zfs*' 'tree-colors*' | sort");
+    assert_eq!(said, "tree-colors-2.1.0-1.el10.noarch\nzfs-2.3.9-1.el10.x86_64\n");
+}

@@ -165,6 +165,18 @@ rm -f /vmlinuz /vmlinuz.old /initrd.img /initrd.img.old
     )
 }
 
+/// dpkg knows the MD5 of conffiles when it has configured a package, which nothing here does.
+pub(super) fn note_conffiles() -> String {
+    format!(
+        "\
+dpkg-query --show --showformat='${{Conffiles}}\\n' | while read -r path sum rest; do
+  [ \"$sum\" != newconffile ] || [ ! -f \"$path\" ] || md5sum \"$path\"
+done >/{}
+",
+        crate::record::SUMS
+    )
+}
+
 /// Unpacked packages have their configuration files under another name, until their scripts run.
 pub(super) const UNPACK: &str = "\
 find /var/cache/apt/archives -name '*.deb' | LC_ALL=C sort >/var/lib/assemble/archives

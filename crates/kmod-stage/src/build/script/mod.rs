@@ -100,6 +100,14 @@ pub fn set_aside(family: Family, packages: &[&str]) -> String {
     packages.iter().map(line).collect()
 }
 
+/// The lines behind [`unpack`] that note what an entry in the package database needs and unpacked packages lack.
+pub fn note_conffiles(family: Family) -> String {
+    match family {
+        Family::Debian => apt::note_conffiles(),
+        Family::Rpm => String::new(),
+    }
+}
+
 /// The script that fetches the metadata of repositories.
 pub fn metadata(family: Family) -> String {
     match family {
