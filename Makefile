@@ -44,6 +44,7 @@ test:
 	@$(STEP) 'clients' tests/clients/clients.sh $(IMAGE)
 	@$(STEP) 'boot' tests/boot/boot.sh $(IMAGE) probe 'probe: loaded, answer 42, level 2'
 	@$(STEP) 'packages: install twice' tests/packages/packages.sh $(ASSEMBLE) $(WORK)
+	@$(STEP) 'kernel: moved to what has headers, twice, booted' tests/packages/kernel.sh $(ASSEMBLE) $(WORK)
 	@$(STEP) 'OpenZFS: compile twice, assemble, boot, use a pool' tests/zfs/zfs.sh $(ASSEMBLE) $(WORK)
 	@$(STEP) --table
 

@@ -2,6 +2,8 @@
 set -eu
 uname -r
 modinfo -F version zfs
+# shellcheck disable=SC2016
+[ "$(dpkg-query --admindir=/usr/lib/dpkg --show --showformat='${db:Status-Status}' zfsutils-linux)" = installed ]
 mkdir -p /run/vdevs
 truncate -s 160M /run/vdevs/a /run/vdevs/b
 zpool create -O mountpoint=/run/tank tank mirror /run/vdevs/a /run/vdevs/b

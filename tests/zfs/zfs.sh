@@ -29,5 +29,10 @@ second=$(bundle --rebuild)
 
 "$assemble" --recipe recipes/debian-zfs.toml --cache "$work/cache"
 "$assemble" lint --cache "$work/cache" "oci:$image"
+"$assemble" inspect "oci:$image" --cache "$work/cache" --tree >"$work/zfs-tree.txt"
+for package in zfsutils-linux zfs-zed; do
+  grep -q "^/usr/lib/dpkg/info/$package.list " "$work/zfs-tree.txt" || { echo "zfs: dpkg does not know $package" >&2; exit 1; }
+done
+! grep -E '^/usr/lib/(dpkg/info/(zfs-dkms|dkms|gcc)|.assemble)' "$work/zfs-tree.txt" || { echo "zfs: too much is recorded" >&2; exit 1; }
 echo "zfs: booting" >&2
 "$assemble" boot "oci:$image" --cache "$work/cache" --module zfs --script "$here/pool.sh" --timeout 900

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kmod_stage::build::packages::PackagesWork;
-use kmod_stage::build::{Builder, BuiltStage, PinnedStage, Work, commands};
+use kmod_stage::build::{Builder, BuiltStage, LockedKernel, PinnedStage, Work, commands};
 use kmod_stage::builder::{ImageId, PodmanArgument, PodmanSettings};
 use kmod_stage::bundle::{BundleStore, PackageRecord, Reuse};
 use kmod_stage::podman::{Cancel, ImageSource, Podman};
@@ -93,20 +93,33 @@ impl<'a> Builds<'a> {
             Some(locked) => stage.held_to(locked.key),
             None => stage,
         };
+        Ok(stage.with_commands(self.commands(name, false)?))
+    }
+
+    /// How the containers of a stage are called, for plans.
+    fn commands(&self, name: &str, chooses: bool) -> Result<Vec<String>, Failure> {
         if self.settings.is_some() {
-            return Ok(stage);
+            return Ok(Vec::new());
         }
         let (settings, epoch) =
             (podman_settings(&self.job.recipe().builder)?, wire::epoch(&self.base.image, self.held.epoch())?);
         let commands = ImageId::of_config(Digest::of(self.base.image.config_bytes()))
-            .map(|image| commands(name, &settings, image, epoch, env::processors(), TIMEOUT));
+            .map(|image| commands(name, chooses, &settings, image, epoch, env::processors(), TIMEOUT));
         let commands = commands.transpose().context(Class::Usage, format!("planning stage {name}"))?;
-        Ok(stage.with_commands(commands.unwrap_or_default()))
+        Ok(commands.unwrap_or_default())
     }
 
     /// The stage `name`, which does `work` and moves the kernel to where the recipe pins it.
     pub(crate) fn pinned(&mut self, name: &str, work: PackagesWork) -> Result<PinnedStage, Failure> {
-        Ok(PinnedStage::new(name, self.job.recipe().kernel.pin.clone(), work, self.builder()?))
+        let held = self.held;
+        let locked = held.kernel(self.job)?.zip(held.stage(name, &work)).map(|(choice, locked)| LockedKernel {
+            choice: choice.clone(),
+            packages: records(&locked.packages),
+            key: held.strict().then_some(locked.key),
+        });
+        let commands = self.commands(name, locked.is_none())?;
+        let stage = PinnedStage::new(name, self.job.recipe().kernel.pin.clone(), work, self.builder()?);
+        Ok(stage.locked(locked).with_commands(commands))
     }
 
     fn builder(&mut self) -> Result<Option<Arc<Builder>>, Failure> {

@@ -9,7 +9,7 @@ use oci_assemble::layer::DraftError;
 use oci_assemble::plan::configure::ConfigurationError;
 use oci_assemble::store::{ProxyError, StoreError};
 
-use kmod_stage::build::BuildError;
+use kmod_stage::build::{BuildError, SupportError};
 use kmod_stage::depmod::DepmodError;
 use kmod_stage::podman::RuntimeError;
 
@@ -235,6 +235,9 @@ fn hint(class: Class, error: &(dyn Error + 'static)) -> Option<String> {
     }
     if let Some(BuildError::Drift { .. }) = chain(error).find_map(|error| error.downcast_ref()) {
         return Some("`assemble lock --update` pins what the repositories have now".into());
+    }
+    if let Some(SupportError::Kernel(error)) = chain(error).find_map(|error| error.downcast_ref()) {
+        return Some(error.hint());
     }
     if let Some(error) = chain(error).find_map(|error| error.downcast_ref::<RuntimeError>()) {
         return error.hint().map(str::to_owned);

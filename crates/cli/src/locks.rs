@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use cap_std::fs::{Dir, OpenOptions};
 use kmod_stage::build::{Work, request};
 use oci_assemble::image::{Digest, Epoch};
+use oci_assemble::plan::kernel::{Direction, KernelChoice};
 use oci_assemble::plan::lock::{Drift, Facts, LOCK_MAX, Lock, PlatformFacts, PlatformLock, StageFacts, StageLock};
 use oci_assemble::plan::sources::{self, relative};
 use oci_assemble::plan::value::{LockPlan, LockState};
 
 use crate::exit::{Class, Context, Failure};
+use crate::kernels;
 use crate::ui::Ui;
 use crate::wire::{self, Job};
 use crate::works;
@@ -94,6 +96,7 @@ pub(crate) fn facts(job: &Job, epoch: Option<Epoch>) -> Result<Facts, Failure> {
         platform: PlatformFacts {
             base: recipe.base.image.clone(),
             builder: recipe.builder.image.clone(),
+            kernel: kernels::pin(job),
             stages: works::all(job)?.into_iter().map(stage).collect(),
         },
         epoch,
@@ -199,8 +202,28 @@ impl Held {
     fn stage_of(&self, name: &str, asked: &StageFacts) -> Option<&StageLock> {
         let platform = self.platform()?;
         let same = platform.builder.as_ref().map(|pin| &pin.image) == self.facts.platform.builder.as_ref();
-        let stage = platform.stages.get(name).filter(|_| same)?;
+        let stage = platform.stages.get(name).filter(|_| same && self.kernel_fits(platform, name))?;
         (stage.kind == asked.kind && stage.request == asked.request).then_some(stage)
+    }
+
+    /// Whether the kernel that a stage was locked for is that of the build. Where packages bring it, it is chosen again
+    /// with them, and everything that is compiled follows.
+    fn kernel_fits(&self, platform: &PlatformLock, stage: &str) -> bool {
+        let facts = &self.facts.platform;
+        let pin = platform.kernel.as_ref().map(|choice| &choice.pin);
+        if pin.is_some_and(|pin| *pin != facts.kernel) {
+            return false;
+        }
+        let moved = platform.kernel.as_ref().is_some_and(|choice| choice.direction != Direction::Keep);
+        let packages = facts.stages.get(works::PACKAGES).filter(|_| moved && stage != works::PACKAGES);
+        packages.is_none_or(|asked| self.stage_of(works::PACKAGES, asked).is_some())
+    }
+
+    /// The kernel, where packages bring it and it is locked.
+    pub(crate) fn kernel(&self, job: &Job) -> Result<Option<&KernelChoice>, Failure> {
+        let Some(packages) = works::packages(job)?.filter(|_| works::moves_kernel(job)) else { return Ok(None) };
+        let choice = self.platform().and_then(|locked| locked.kernel.as_ref());
+        Ok(choice.filter(|_| self.stage(works::PACKAGES, &packages).is_some()))
     }
 
     /// What a plan says of the lock.

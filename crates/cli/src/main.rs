@@ -6,6 +6,7 @@ mod cmd;
 mod env;
 mod exit;
 mod judge;
+mod kernels;
 mod keys;
 mod locks;
 mod output;

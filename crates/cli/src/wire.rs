@@ -14,7 +14,7 @@ use oci_assemble::image::{Digest, Epoch, Image, ImageReference, PinnedReference,
 use oci_assemble::layer::Compression;
 use oci_assemble::plan::configure::ConfigurationStage;
 use oci_assemble::plan::files::FilesStage;
-use oci_assemble::plan::recipe::spec::{self, KernelPin, Level};
+use oci_assemble::plan::recipe::spec::{self, Level};
 use oci_assemble::plan::recipe::{Merged, Recipe, RecipePath, StageKind, recipe_root};
 use oci_assemble::plan::step::{Group, Stage};
 use oci_assemble::store::{
@@ -246,7 +246,6 @@ pub(crate) struct StageSettings {
 /// signed for; the configuration last.
 pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_>) -> Result<Vec<Group>, Failure> {
     let recipe = job.recipe();
-    recipe.available().context(Class::Unavailable, format!("preparing {}", recipe.image.name))?;
     let root = || job.root.try_clone().context(Class::Io, "opening the recipe's directory again");
     let mut groups: Vec<Group> = Vec::new();
     if let Some(work) = works::packages(job)? {
@@ -262,10 +261,8 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_
     let workspace = &settings.workspace;
     let signed = |stage: Box<dyn Stage>| signed(stage, signing.as_ref(), workspace);
     let mut modules = Group { name: "modules".into(), stages: Vec::new() };
-    let mut kernel = match &recipe.kernel.pin {
-        KernelPin::Exact(release) if !works::moves_kernel(job) => Some(release.clone()),
-        _ => None,
-    };
+    // Whether the image has the kernel that the recipe pins is known by now; it has only one.
+    let mut kernel = None;
     for stage in &recipe.stages {
         match &stage.kind {
             StageKind::Files(files) => {

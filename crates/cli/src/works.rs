@@ -10,7 +10,7 @@ use kmod_stage::build::packages::PackagesWork;
 use kmod_stage::build::script::Request;
 use kmod_stage::build::{Inputs, Work};
 use oci_assemble::plan::recipe::spec::KernelPin;
-use oci_assemble::plan::recipe::{RecipePath, Stage, StageKind};
+use oci_assemble::plan::recipe::{RecipePath, Record, Stage, StageKind};
 
 use crate::exit::{Class, Context, Failure};
 use crate::wire::Job;
@@ -60,7 +60,7 @@ pub(crate) fn packages(job: &Job) -> Result<Option<PackagesWork>, Failure> {
         install: table.install.clone(),
         remove: table.remove.clone(),
         downgrade: table.downgrade.clone(),
-        replace_kernel: false,
+        kernel: None,
     };
     Ok(Some(PackagesWork { request, inputs, image: job.recipe().image.name.clone() }))
 }
@@ -98,6 +98,7 @@ pub(crate) fn compiled(job: &Job, stage: &Stage) -> Result<Arc<dyn Work>, Failur
         modules: ready.modules,
         userspace: ready.userspace,
         overrides: compiled.overrides.clone(),
+        record: compiled.record == Record::Justdb,
         inputs,
     }))
 }

@@ -8,6 +8,7 @@
 //! a tree, `boot` starts an image in a virtual machine, `bootc` asks the one that an image carries, and `stage` makes modules and indexes steps of a plan. `private`
 //! makes the directories for temporary files.
 
+pub mod archive;
 pub mod boot;
 pub mod bootc;
 pub mod build;
@@ -21,6 +22,7 @@ pub mod manifest;
 pub mod module;
 pub mod podman;
 pub mod private;
+pub mod record;
 pub mod repository;
 pub mod sandbox;
 pub mod stage;

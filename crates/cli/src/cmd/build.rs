@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kmod_stage::bundle::Reuse;
+use kmod_stage::kernel::{KernelRelease, Kernels};
 use kmod_stage::stage::kernel;
 use oci_assemble::image::{Digest, Epoch, Image, ImageReference};
 use oci_assemble::inspect::lint::{Forbid, LayerFacts, LintInput, LintOptions, LintReport, Severity, lint};
@@ -68,6 +69,10 @@ impl Prepared {
         held: &Held,
     ) -> Result<Self, Failure> {
         let recipe = job.recipe();
+        if reuse.is_some() {
+            // A plan says what a build refuses.
+            recipe.available().context(Class::Unavailable, format!("preparing {}", recipe.image.name))?;
+        }
         let explicit = output.map(wire::reference).transpose()?;
         let output = explicit.or_else(|| recipe.output.image.clone()).ok_or_else(|| {
             Failure::new(Class::Usage, "the recipe does not say where the image goes")
@@ -307,7 +312,14 @@ pub(crate) fn check_kernel(job: &Job, tree: &FileTree) -> Result<(), Failure> {
     if works::moves_kernel(job) {
         return Ok(());
     }
-    kernel(tree, Some(pin)).map(drop).context(Class::Usage, "checking the kernel")
+    // As elsewhere, a pin may leave out the architecture.
+    let called = |release: &KernelRelease| {
+        let short = release.as_str().rsplit_once(['.', '-']).map(|(short, _)| short);
+        release.as_str() == pin || short == Some(pin)
+    };
+    let own = Kernels::find(tree).bootable.into_iter().find(called);
+    let expected = own.as_ref().map_or(pin.as_str(), KernelRelease::as_str);
+    kernel(tree, Some(expected)).map(drop).context(Class::Usage, "checking the kernel")
 }
 
 /// Sets labels, annotations and the date.

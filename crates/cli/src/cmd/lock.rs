@@ -5,11 +5,13 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 
-use kmod_stage::build::{BuiltStage, Target, Work, key, request};
+use kmod_stage::build::packages::PackagesWork;
+use kmod_stage::build::{BuiltStage, Target, Work, choose, key, request};
 use kmod_stage::bundle::{PackageRecord, Reuse};
-use kmod_stage::kernel::Kernels;
+use kmod_stage::kernel::KernelRelease;
 use oci_assemble::image::{Digest, ImageReference};
 use oci_assemble::layer::Gate;
+use oci_assemble::plan::kernel::KernelChoice;
 use oci_assemble::plan::lock::{Drift, ImagePin, Lock, Package, PlatformLock, StageLock};
 use oci_assemble::plan::step::View;
 use oci_assemble::store::{CacheDir, KeptContents};
@@ -21,6 +23,7 @@ use crate::args::{LockArgs, SourceArgs};
 use crate::builders::{self, BuilderSettings, Building, TOOL, Workshop};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::kernels;
 use crate::locks::{self, misfit};
 use crate::ui::Ui;
 use crate::wire::{self, BlobCache, Job, OpenedImage};
@@ -159,27 +162,56 @@ fn pin(
 
     let layers = merged(&base, cache, jobs, Gate::Refuse, ui)?;
     check_kernel(job, layers.tree())?;
-    let kernel = Kernels::find(layers.tree()).bootable.pop().map(|release| release.to_string());
+    let mut kernel = kernels::kept(job, layers.tree());
     let mut stages = BTreeMap::new();
     if !works.is_empty() {
         let contents = KeptContents::new(&layers, cache.map(|cache| &**cache));
         let architecture = &base.image.config().platform.architecture;
         let tree = layers.tree();
-        let target = BuiltStage::target(View { base: tree, tree, contents: &contents, epoch, architecture });
-        let target = target.context(Class::Data, format!("looking at {}", base.name))?;
+        let view = View { base: tree, tree, contents: &contents, epoch, architecture };
+        let target = BuiltStage::target(view).context(Class::Data, format!("looking at {}", base.name))?;
         let image = builder.as_ref().unwrap_or(&base);
         // Packages are chosen for what is installed already.
         let same = before.filter(|before| before.base.digest == base.digest && before.builder == builder_lock);
         let mut chooser = Chooser { job, image, place, workshop: None };
+        let mut after = target.clone();
+        let moving = works::packages(job)?.filter(|_| works::moves_kernel(job));
+        if let Some(work) = &moving {
+            let fits = |before: &&PlatformLock| {
+                let asked = before.stages.get(works::PACKAGES).map(|stage| stage.request);
+                asked == Some(request(work)) && !renew.has("kernel")
+            };
+            let old = same.filter(fits).and_then(|before| before.kernel.clone());
+            let old = old.filter(|choice| choice.pin == kernels::pin(job));
+            let choice = old.map_or_else(|| chooser.kernel(work, &target, view), Ok)?;
+            let release = KernelRelease::new(&choice.release).context(Class::Data, "reading the locked kernel")?;
+            after.kernel = Some(release);
+            kernel = Some(choice);
+        }
+        let chosen =
+            |choice: Option<&KernelChoice>| choice.map(|choice| (choice.release.clone(), choice.install.clone()));
         for (name, work) in works {
             let request = request(&**work);
-            let old = same.and_then(|before| before.stages.get(name));
-            let old = old.filter(|old| old.kind == work.kind() && old.request == request);
-            let packages = match old.filter(|_| !renew.stage(name, &**work)) {
-                Some(old) => old.packages.clone(),
-                None => chooser.choose(name, &**work, &target)?,
+            let moves = moving.as_ref().zip(kernel.as_ref()).filter(|_| name == works::PACKAGES);
+            let (work, target, nothing): (Arc<dyn Work>, _, _) = match moves {
+                Some((work, choice)) => {
+                    let work = work.with_kernel(choice);
+                    let nothing = work.is_empty();
+                    (Arc::new(work), &target, nothing)
+                }
+                None if name == works::PACKAGES => (Arc::clone(work), &target, false),
+                None => (Arc::clone(work), &after, false),
             };
-            let key = key(TOOL, &image.digest, &**work, &target, &builders::records(&packages));
+            // Packages of the kernel are among them, and what is compiled needs its headers.
+            let old = same.filter(|before| chosen(before.kernel.as_ref()) == chosen(kernel.as_ref()));
+            let old = old.and_then(|before| before.stages.get(name));
+            let old = old.filter(|old| old.kind == work.kind() && old.request == request);
+            let packages = match old.filter(|_| !renew.stage(name, &*work)) {
+                Some(old) => old.packages.clone(),
+                None if nothing => BTreeSet::new(),
+                None => chooser.choose(name, &*work, target)?,
+            };
+            let key = key(TOOL, &image.digest, &*work, target, &builders::records(&packages));
             let key = *key.context(Class::Data, format!("locking the stage {name}"))?.digest();
             stages.insert(name.clone(), StageLock { kind: work.kind().to_owned(), request, key, packages });
         }
@@ -210,6 +242,22 @@ impl Chooser<'_> {
         self.workshop = Some(workshop);
         let found = found.context(Class::Data, format!("choosing the packages of the stage {name}"))?;
         found.into_iter().map(|record| package(name, record)).collect()
+    }
+
+    /// Which kernel the repositories give now.
+    fn kernel(&mut self, work: &PackagesWork, target: &Target, view: View<'_>) -> Result<KernelChoice, Failure> {
+        let workshop = match self.workshop.take() {
+            Some(workshop) => workshop,
+            None => self.workshop()?,
+        };
+        let bar = self.place.ui.bar(None, "choosing the kernel");
+        let building = Building::begin();
+        let pin = &self.job.recipe().kernel.pin;
+        let choice = choose(&workshop.builder, works::PACKAGES, pin, work, target, view);
+        drop(building);
+        bar.finish_and_clear();
+        self.workshop = Some(workshop);
+        choice.context(Class::Data, "choosing the kernel")
     }
 
     fn workshop(&self) -> Result<Workshop, Failure> {
@@ -252,9 +300,10 @@ fn changes(old: &Lock, new: &Lock) -> Vec<String> {
                 say(format!("{name} {} -> {}", digest(old), digest(new)));
             }
         }
-        if old.kernel != new.kernel {
-            let name = |kernel: &Option<String>| kernel.clone().unwrap_or_else(|| "none".into());
-            say(format!("kernel {} -> {}", name(&old.kernel), name(&new.kernel)));
+        let release = |lock: &PlatformLock| lock.kernel.as_ref().map_or("none", |choice| &choice.release).to_owned();
+        if release(old) != release(new) {
+            let why = new.kernel.as_ref().map(|choice| format!(" ({})", choice.reason)).unwrap_or_default();
+            say(format!("kernel {} -> {}{why}", release(old), release(new)));
         }
         let names: BTreeSet<&String> = old.stages.keys().chain(new.stages.keys()).collect();
         for name in names {

@@ -4,19 +4,21 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 
-use kmod_stage::kernel::Kernels;
+use kmod_stage::build::Family;
 use oci_assemble::image::{Descriptor, Digest, Image, Platform};
 use oci_assemble::layer::Gate;
+use oci_assemble::plan::outlook::Outlook;
+use oci_assemble::plan::step::View;
 use oci_assemble::plan::value::{BasePlan, Plan, Resolved, resolve};
-use oci_assemble::store::CacheDir;
 use oci_assemble::store::layers::{ImageLayers, IndexCache, LayerError, MergedLayers, NoCache, ReadOptions};
-use oci_assemble::tree::FileTree;
+use oci_assemble::store::{CacheDir, KeptContents};
 
 use super::build::Prepared;
 use crate::args::{PlanArgs, Sandbox};
 use crate::builders::TOOL;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::kernels;
 use crate::locks::Held;
 use crate::ui::Ui;
 use crate::wire::{self, BlobCache, Job, OpenedImage, StageSettings};
@@ -32,7 +34,11 @@ pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, None, ui, None, &held)?;
     let layers = merged(&prepared.base, cache.as_ref(), settings.jobs, Gate::Refuse, ui)?;
     super::build::check_kernel(&job, layers.tree())?;
-    let plan = plan(&job, &prepared, &held, Some(layers.tree()))?;
+    let contents = KeptContents::new(&layers, cache.as_deref());
+    let tree = layers.tree();
+    let architecture = &prepared.base.image.config().platform.architecture;
+    let view = View { base: tree, tree, contents: &contents, epoch: prepared.epoch, architecture };
+    let plan = plan(&job, &prepared, &held, view)?;
     if ui.json {
         let plan = serde_json::to_value(&plan).context(Class::Usage, "writing the plan")?;
         return ui.document("plan", plan);
@@ -98,11 +104,13 @@ fn index_cache(cache: Option<&Arc<CacheDir>>) -> &dyn IndexCache {
 }
 
 /// The plan of a prepared build.
-pub(crate) fn plan(job: &Job, prepared: &Prepared, held: &Held, tree: Option<&FileTree>) -> Result<Plan, Failure> {
+fn plan(job: &Job, prepared: &Prepared, held: &Held, view: View<'_>) -> Result<Plan, Failure> {
     let recipe = job.recipe();
+    let family = Family::of(view.base);
     let Resolved { mut layers, .. } = resolve(&prepared.groups).context(Class::Usage, "resolving the recipe")?;
     for stage in layers.iter_mut().flat_map(|layer| &mut layer.stages) {
         stage.lock = held.state(job, &stage.name);
+        stage.inputs.retain(|name, _| !is_foreign(name, family));
     }
     let base = &prepared.base.image;
     Ok(Plan {
@@ -110,7 +118,7 @@ pub(crate) fn plan(job: &Job, prepared: &Prepared, held: &Held, tree: Option<&Fi
         recipe: recipe.digest(),
         image: recipe.image.name.clone(),
         base: base_plan(&prepared.base, base),
-        kernel: tree.and_then(|tree| Kernels::find(tree).bootable.pop()).map(|release| release.to_string()),
+        kernel: kernels::plan(job, held, view)?,
         epoch: prepared.epoch,
         compression: prepared.compression.identity(),
         lock: held.plan(),
@@ -118,7 +126,15 @@ pub(crate) fn plan(job: &Job, prepared: &Prepared, held: &Held, tree: Option<&Fi
         labels: prepared.labels.clone(),
         annotations: prepared.annotations.clone(),
         output: prepared.output.to_string(),
+        outlook: Outlook::of(recipe),
     })
+}
+
+/// Whether an input is for package managers that the base does not have.
+fn is_foreign(input: &str, family: Option<Family>) -> bool {
+    [Family::Debian, Family::Rpm]
+        .into_iter()
+        .any(|other| Some(other) != family && input.ends_with(&format!(".{other}")))
 }
 
 fn base_plan(opened: &OpenedImage, base: &Image) -> BasePlan {

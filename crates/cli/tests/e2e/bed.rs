@@ -23,8 +23,7 @@ const NETWORK: &str = "--network=host";
 pub(crate) struct Bed {
     /// Where the test bed lies.
     work: PathBuf,
-    server: Child,
-    url: String,
+    server: Server,
     /// podman's storage.
     storage: TempDir,
     /// Options of every call, runtime, arguments of podman-create.
@@ -52,6 +51,32 @@ pub(crate) fn bed() -> Option<Arc<Bed>> {
     }
 }
 
+/// A web server of this machine, ended when dropped.
+pub(crate) struct Server {
+    process: Child,
+    /// With a slash at its end.
+    pub(crate) url: String,
+}
+
+impl Server {
+    fn start(directory: &Path) -> Self {
+        let mut server = Command::new("python3");
+        server.args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(directory).arg("0");
+        let mut process = server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.split(['(', ')']).nth(1).unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        Self { process, url }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 impl Bed {
     fn new() -> Result<Self, String> {
         let work = std::env::var_os("ASSEMBLE_TEST_BASE")
@@ -64,13 +89,8 @@ impl Bed {
         let storage = tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir_in("/tmp").unwrap();
         fs::write(storage.path().join("policy.json"), r#"{"default":[{"type":"insecureAcceptAnything"}]}"#).unwrap();
         let podman = working(&work, storage.path())?;
-        let mut server = Command::new("python3");
-        server.args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(work.join("rpm")).arg("0");
-        let mut server = server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.split(['(', ')']).nth(1).unwrap_or_else(|| panic!("{line:?}")).to_owned();
-        Ok(Self { work, server, url, storage, podman })
+        let server = Server::start(&work.join("rpm"));
+        Ok(Self { work, server, storage, podman })
     }
 
     /// A scene whose `base` is the image of the test bed.
@@ -86,12 +106,24 @@ impl Bed {
 
     /// A `.repo` file with more lines.
     pub(crate) fn repository(&self, name: &str, more: &str) -> String {
-        format!("[{name}]\nname={name}\nbaseurl={}{name}\n{more}", self.url)
+        format!("[{name}]\nname={name}\nbaseurl={}{name}\n{more}", self.server.url)
     }
 
     /// The URL of the server, with a slash at its end.
     pub(crate) fn url(&self) -> &str {
-        &self.url
+        &self.server.url
+    }
+
+    /// A server of one more directory, in which `name` is a repository of the test bed until it is another.
+    pub(crate) fn serve(&self, directory: &Path) -> Server {
+        fs::create_dir(directory).unwrap();
+        Server::start(directory)
+    }
+
+    /// Lets `link` in a directory that is served be the repository `name`.
+    pub(crate) fn point(&self, link: &Path, name: &str) {
+        let _ = fs::remove_file(link);
+        symlink(fs::canonicalize(self.work.join("rpm").join(name)).unwrap(), link).unwrap();
     }
 
     /// Builds `recipe.toml` with more arguments, into the layout `output`.
@@ -128,8 +160,6 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
         let (options, ..) = &self.podman;
         // Layers of a rootless storage belong to users that only podman can become.
         let _ = Command::new("podman").args(options.split_whitespace()).args(["rmi", "--all", "--force"]).output();

@@ -71,7 +71,11 @@ fn a_lock_says_what_it_pins() {
         format!("\"motd\" = \"{}\"", digest("hello\n")),
         "[platform.\"linux/amd64\"]".into(),
         format!("epoch = {EPOCH}"),
-        format!("kernel = \"{KERNEL}\""),
+        "[platform.\"linux/amd64\".kernel]".into(),
+        "pin = \"base\"".into(),
+        format!("release = \"{KERNEL}\""),
+        "direction = \"keep\"".into(),
+        format!("reason = \"kernel {KERNEL} stays: it is the base's kernel\""),
         "image = \"oci:base:latest\"".into(),
         format!("digest = \"{}\"", scene.image("base").digest()),
     ] {
@@ -86,7 +90,7 @@ fn a_lock_says_what_it_pins() {
         (&json!("recipe.lock"), &json!(false), &json!([]))
     );
     assert_eq!(value["sources"]["motd"], digest("hello\n"));
-    assert_eq!(value["platforms"]["linux/amd64"]["kernel"], KERNEL);
+    assert_eq!(value["platforms"]["linux/amd64"]["kernel"]["release"], KERNEL);
     assert_eq!(leftovers(scene.root()), [""; 0]);
 }
 

@@ -110,5 +110,96 @@ fn a_kernel_that_is_not_there_is_named() {
     recipe(&scene, "base", &format!("[kernel]\npin = \"devel\"\n{KERNELS}[output]\nimage = \"oci:out:latest\"\n"));
     let plan = scene.run(&["plan", "--recipe", "recipe.toml"]);
     assert_eq!(plan.code, 0, "{plan:?}");
-    assert!(plan.stdout.contains("devel: chosen at build time, by what repositories have"), "{plan:?}");
+    assert!(plan.stdout.contains("devel: chosen by what repositories have"), "{plan:?}");
+}
+
+#[test]
+fn a_lock_holds_the_kernel_while_repositories_move_on() {
+    let Some(bed) = bed() else { return };
+    let scene = bed.scene();
+    let (served, link) = (scene.path("served"), scene.path("served/current"));
+    let server = bed.serve(&served);
+    bed.point(&link, "old");
+    scene.file("current.repo", format!("[current]\nbaseurl={}current\ngpgcheck=0\n", server.url));
+    let stage = "[[stage]]\nname = \"probe\"\nkind = \"dkms\"\npackages = [\"probe-dkms\"]\nrepositories = [\"extras.repo\"]\n\
+                 [output]\nimage = \"oci:out:latest\"\n";
+    let tables = |pin: &str| format!("[kernel]\npin = \"{pin}\"\nrepositories = [\"current.repo\"]\n{stage}");
+    recipe(&scene, "base", &tables("devel"));
+    let lock = |more: &[&str]| {
+        let words: Vec<&str> = ["lock", "--recipe", "recipe.toml"].iter().chain(more).copied().collect();
+        let run = bed.run(&scene, &words);
+        assert_eq!(run.code, 0, "{run:?}");
+        run.stderr.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(lock(&[]), ["written"]);
+    let text = std::fs::read_to_string(scene.path("recipe.lock")).unwrap();
+    let why = format!(
+        "kernel {BASE} is downgraded to {OLD}: it is the newest that kernel-devel is there for; kernel-devel comes from current"
+    );
+    for line in [
+        "pin = \"devel\"".to_owned(),
+        format!("release = \"{OLD}\""),
+        "direction = \"downgrade\"".to_owned(),
+        format!("reason = \"{why}\""),
+    ] {
+        assert!(text.lines().any(|own| own == line), "{line} in\n{text}");
+    }
+    // The same with and without the lock, while repositories are as they were.
+    let first = bed.build(&scene, "out", &["--locked"]).digest();
+    std::fs::rename(scene.path("recipe.lock"), scene.path("kept.lock")).unwrap();
+    assert_eq!(bed.build(&scene, "open", &["--no-cache"]).digest(), first);
+    std::fs::rename(scene.path("kept.lock"), scene.path("recipe.lock")).unwrap();
+    bed.point(&link, "new");
+    assert_eq!(bed.build(&scene, "later", &["--locked"]).digest(), first, "what is kept is what is locked");
+    assert_eq!(lock(&[]), ["unchanged"], "pins stay until they are renewed");
+    let plan = scene.run(&["plan", "--recipe", "recipe.toml"]);
+    assert!(
+        plan.stdout.contains(&format!("kernel    {OLD}\n          pin devel, downgrade: as locked, {why}\n")),
+        "{plan:?}"
+    );
+    // Without what is kept, what is locked cannot be had any more.
+    failed(&bed.build(&scene, "gone", &["--locked", "--no-cache"]), &["kernel-core-6.12.0-150.el10"]);
+    let said = lock(&["--update", "kernel"]);
+    assert!(
+        said[0].starts_with(&format!("linux/amd64: kernel {OLD} -> {NEW} (kernel {BASE} is upgraded to {NEW}: ")),
+        "{said:?}"
+    );
+    assert!(said.iter().any(|line| line.starts_with("linux/amd64: probe + kernel-devel 6.12.0-160.el10 ")), "{said:?}");
+    let moved = bed.build(&scene, "moved", &["--locked"]).digest();
+    assert_ne!(moved, first);
+    has_one_kernel(&scene, &bed, "moved", NEW);
+    // Another pin is another decision, and what was compiled for the old one does not fit.
+    recipe(&scene, "base", &tables("=6.12.0-160.el10"));
+    let drift = "kernel of linux/amd64: pin devel is locked, the recipe says =6.12.0-160.el10";
+    failed(&bed.build(&scene, "out", &["--locked"]), &[drift]);
+    let check = bed.run(&scene, &["lock", "--recipe", "recipe.toml", "--check"]);
+    assert!(check.code == 1 && check.stdout.lines().any(|line| line == drift), "{check:?}");
+}
+
+#[test]
+fn packages_whose_files_are_taken_are_entered_into_the_database() {
+    let Some(bed) = bed() else { return };
+    let scene = bed.scene();
+    let tables = format!(
+        "[kernel]\npin = \"devel\"\n{KERNELS}[packages]\ninstall = [\"tree\"]\nrepositories = [\"extras.repo\"]\n\
+         [[stage]]\nname = \"zfs\"\nkind = \"zfs\"\nbranch = \"2.3\"\nrepositories = [\"extras.repo\"]\nrecord = \"justdb\"\n"
+    );
+    recipe(&scene, "base", &tables);
+    let first = bed.build(&scene, "out", &[]).digest();
+    let script = "rpm -qa 'zfs*' 'libzfs*' 'tree*' 'dkms*' 'gcc*' 'kernel-devel*' | sort
+        rpm -qf /usr/sbin/zfs /etc/zfs/zed.d/zed.rc
+        rpm -q --whatprovides 'libzfs.so.6()(64bit)'
+        rpm -V libzfs6 tree || :
+        rpm -V zfs | grep -v ' d ' || :
+        zfs";
+    let expected = "libzfs6-2.3.9-1.el10.x86_64\ntree-2.1.0-1.el10.x86_64\nzfs-2.3.9-1.el10.x86_64\n\
+                    zfs-2.3.9-1.el10.x86_64\nzfs-2.3.9-1.el10.x86_64\nlibzfs6-2.3.9-1.el10.x86_64\n";
+    let said = bed.inside(&scene.path("out"), script);
+    assert!(said.starts_with(expected) && said.ends_with("zfs-2.3.9-1\n"), "{said}");
+    assert_eq!(bed.build(&scene, "again", &["--rebuild"]).digest(), first, "a second build gives the same");
+    // Other packages beside it: the result of the builder is kept, the database is another.
+    recipe(&scene, "base", &tables.replace("install = [\"tree\"]", "install = [\"tree-colors\"]"));
+    bed.build(&scene, "other", &[]).digest();
+    let said = bed.inside(&scene.path("other"), "rpm -qa 'zfs*' 'tree-colors*' | sort");
+    assert_eq!(said, "tree-colors-2.1.0-1.el10.noarch\nzfs-2.3.9-1.el10.x86_64\n");
 }

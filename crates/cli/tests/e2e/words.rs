@@ -120,7 +120,8 @@ fn the_json_of_a_plan_foretells_the_build() {
     let names: Vec<&str> =
         plan["layers"].as_array().unwrap().iter().map(|layer| layer["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["configuration"]);
-    assert_eq!(plan["kernel"], crate::base::KERNEL);
+    assert_eq!(plan["kernel"]["release"], crate::base::KERNEL);
+    assert_eq!(plan["kernel"]["direction"], "keep");
     scene.run(&["--recipe", "recipe.toml"]).digest();
     let image = scene.image("out");
     for (key, value) in plan["labels"].as_object().unwrap() {

@@ -11,10 +11,12 @@ use super::{INPUT, script};
 use crate::builder::{ContainerName, ContainerSpec, ImageId, Mount, Network, PodmanSettings, SpecError};
 use crate::builder::{create_arguments, environment};
 
-/// The two containers of the stage `name`, each as a shell would be told. `RUN` stands for what makes a container's name
-/// unique, `/INPUTS` for the directory with scripts and repositories; the second starts from what the first left.
+/// The containers of the stage `name`, each as a shell would be told: the one with a network, and the one without; where
+/// the kernel is still to be chosen, first the one that asks repositories. `RUN` stands for what makes a container's name
+/// unique, `/INPUTS` for the directory with scripts and repositories; the last starts from what the one before it left.
 pub fn commands(
     name: &str,
+    chooses: bool,
     settings: &PodmanSettings,
     image: ImageId,
     epoch: Epoch,
@@ -22,7 +24,9 @@ pub fn commands(
     timeout: Duration,
 ) -> Result<Vec<String>, SpecError> {
     let mut commands = Vec::new();
-    for (step, network) in [("fetch", Network::Fetch { environment: BTreeMap::new() }), ("build", Network::None)] {
+    let fetch = || Network::Fetch { environment: BTreeMap::new() };
+    let choose = chooses.then(|| ("metadata", fetch()));
+    for (step, network) in choose.into_iter().chain([("fetch", fetch()), ("build", Network::None)]) {
         let spec = ContainerSpec {
             name: ContainerName::new(&format!("{name}-{step}"), "RUN")?,
             image,
@@ -52,7 +56,11 @@ mod tests {
             PodmanSettings { arguments: vec!["--network=host".parse().unwrap()], ..PodmanSettings::default() };
         let image = ImageId::of_config(Digest::of(b"config")).unwrap();
         let jobs = NonZero::new(2).unwrap();
-        let commands = commands("zfs", &settings, image, Epoch::new(7).unwrap(), jobs, Duration::from_mins(1)).unwrap();
+        let made =
+            |chooses| commands("zfs", chooses, &settings, image, Epoch::new(7).unwrap(), jobs, Duration::from_mins(1));
+        let commands = made(false).unwrap();
+        assert_eq!(made(true).unwrap()[1..], commands);
+        assert!(made(true).unwrap()[0].contains("--name=assemble-zfs-metadata-RUN"));
         let has = |number: usize, word: &str| commands[number].split(' ').any(|found| found == word);
         assert_eq!(commands.len(), 2);
         assert!(has(0, "--network=host") && !has(0, "--network=none"));

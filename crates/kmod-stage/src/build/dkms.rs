@@ -10,9 +10,10 @@ use oci_assemble::tree::{Content, FileTree, Inode, Meta, PathError, Resolved, Tr
 use super::check::check;
 use super::kinds::ByFamily;
 use super::script::{self, Request, compile_request};
+use super::supported::{SOURCES, ZFS, supported};
 use super::userspace::userspace;
-use super::{Family, Harvest, HarvestError, Inputs, Target, Work};
-use crate::bundle::{BundleRecord, PackageRecord, read_modules};
+use super::{Family, Harvest, HarvestError, Inputs, Step, Target, Work};
+use crate::bundle::{BundleRecord, read_modules};
 use crate::capture::Export;
 use crate::dkms::DkmsConf;
 use crate::kernel::{KernelRelease, MODULES};
@@ -39,6 +40,8 @@ pub struct DkmsWork {
     pub userspace: ByFamily,
     /// Paths of the base that files of packages may replace.
     pub overrides: Vec<TreePath>,
+    /// Whether packages whose files go into the image are entered into its package database.
+    pub record: bool,
     /// Repositories and patches.
     pub inputs: Inputs,
 }
@@ -176,6 +179,7 @@ impl Work for DkmsWork {
             list("userspace.apt", self.userspace.debian.clone()),
             list("userspace.dnf", self.userspace.rpm.clone()),
             list("override", self.overrides.iter().map(ToString::to_string).collect()),
+            list("record", if self.record { vec!["justdb".to_owned()] } else { Vec::new() }),
         ]
         .into_iter()
         .filter(|(_, value)| !value.is_empty())
@@ -186,14 +190,25 @@ impl Work for DkmsWork {
         &self.inputs
     }
 
-    fn fetch(&self, target: &Target, locked: Option<&BTreeSet<PackageRecord>>) -> String {
-        script::fetch(target.family, &self.request(target), locked)
+    fn script(&self, step: Step<'_>, target: &Target) -> String {
+        match step {
+            Step::Fetch(locked) => {
+                let fetch = script::fetch(target.family, &self.request(target), locked);
+                let aside = if self.kind == ZFS { script::set_aside(target.family, &[SOURCES]) } else { String::new() };
+                format!("{fetch}{aside}")
+            }
+            Step::Build => {
+                let kernel = target.kernel.as_ref().map(ToString::to_string).unwrap_or_default();
+                let compile = script::dkms::compile(target.family, &kernel);
+                let record = if self.record { script::note_conffiles(target.family) } else { String::new() };
+                format!("{}{}{record}{compile}", script::HEAD, script::unpack(target.family))
+            }
+        }
     }
 
-    fn build(&self, target: &Target) -> String {
-        let kernel = target.kernel.as_ref().map(ToString::to_string).unwrap_or_default();
-        let compile = script::dkms::compile(target.family, &kernel);
-        format!("{}{}{compile}", script::HEAD, script::unpack(target.family))
+    fn admit(&self, fetched: &Export, target: &Target) -> Result<Vec<String>, HarvestError> {
+        let (ZFS, Some(kernel)) = (self.kind, &target.kernel) else { return Ok(Vec::new()) };
+        Ok(supported(fetched, kernel)?)
     }
 
     fn harvest(&self, export: &Export, target: &Target, view: View<'_>) -> Result<Harvest, HarvestError> {
@@ -210,12 +225,19 @@ impl Work for DkmsWork {
             return Ok(Harvest { delta, record });
         }
         let base = Root { tree: view.tree, contents: view.contents };
-        let (selected, notes) = userspace(&packages, &self.overrides, &self.stage, export, base, target.epoch)?;
+        let (selected, mut names, notes) =
+            userspace(&packages, &self.overrides, &self.stage, export, base, target.epoch)?;
         record.notes.extend(notes);
         record.notes.extend(selected.notes.iter().cloned());
         let counts = selected.manifest.counts().into_iter();
         record.exclusions = counts.map(|(rule, count)| (rule.to_owned(), count as u64)).collect();
-        Ok(Harvest { delta: delta.then(&selected.delta()), record })
+        let mut delta = delta.then(&selected.delta());
+        if self.record {
+            let dkms: Vec<String> = self.packages.of(target.family).iter().map(name).collect();
+            names.retain(|name| !dkms.contains(name));
+            delta = delta.then(&crate::record::taken(&names, export, target.epoch)?);
+        }
+        Ok(Harvest { delta, record })
     }
 }
 

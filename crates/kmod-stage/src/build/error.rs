@@ -75,6 +75,9 @@ pub enum BuildError {
         /// Key of the build.
         found: Digest,
     },
+    /// What was fetched cannot become anything.
+    #[error("compiling would be in vain")]
+    InVain(#[source] HarvestError),
     /// The container's file system cannot be read.
     #[error(transparent)]
     Export(#[from] ExportError),

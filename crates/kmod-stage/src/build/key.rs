@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use oci_assemble::image::Digest;
 
-use super::{Target, Work};
+use super::{Step, Target, Work};
 use crate::bundle::{BundleKey, KeyError, PackageRecord};
 
 /// The key of what `tool` makes of `work` in containers that start from the image `builder`.
@@ -22,7 +22,7 @@ pub fn key(
         ("architecture".into(), target.architecture.clone()),
         ("epoch".into(), target.epoch.seconds().to_string()),
         // How packages are chosen decides through the list alone; how they are used, through this script.
-        ("script".into(), Digest::of(work.build(target).as_bytes()).to_string()),
+        ("script".into(), Digest::of(work.script(Step::Build, target).as_bytes()).to_string()),
     ];
     inputs.extend(target.kernel.iter().map(|kernel| ("kernel".to_owned(), kernel.to_string())));
     inputs.extend(work.settings().into_iter().map(|(name, value)| (format!("setting.{name}"), value)));
@@ -64,7 +64,7 @@ mod tests {
         inputs.add("repositories/a.sources", repository).unwrap();
         inputs.add("patches/000-a", patch).unwrap();
         let install = install.iter().map(|name| (*name).to_owned()).collect();
-        let request = Request { install, remove: Vec::new(), downgrade: Vec::new(), replace_kernel: false };
+        let request = Request { install, ..Request::default() };
         PackagesWork { request, inputs, image: "x".into() }
     }
 

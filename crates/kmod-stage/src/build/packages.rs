@@ -1,13 +1,13 @@
 //! Packages of the distribution, installed on the base by its own tools.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use oci_assemble::plan::step::View;
 use oci_assemble::tree::{TreeDelta, TreePath};
 
 use super::script::{self, MARKER, Request, STATE};
-use super::{Harvest, HarvestError, INPUT, Inputs, Target, Work, replaced};
-use crate::bundle::{BundleRecord, PackageRecord, read_modules};
+use super::{Harvest, HarvestError, INPUT, Inputs, Step, Target, Work, replaced};
+use crate::bundle::{BundleRecord, read_modules};
 use crate::capture::{CaptureOptions, Export, capture};
 
 /// Packages to be installed, removed or exchanged.
@@ -29,14 +29,19 @@ pub struct CrossesTypes {
     pub paths: Vec<String>,
 }
 
+impl PackagesWork {
+    /// What such work is called.
+    pub const KIND: &'static str = "packages";
+}
+
 impl Work for PackagesWork {
     fn kind(&self) -> &'static str {
-        "packages"
+        Self::KIND
     }
 
     fn settings(&self) -> BTreeMap<String, String> {
-        let Request { install, remove, downgrade, replace_kernel } = &self.request;
-        let kernel = if *replace_kernel { vec!["replaced".to_owned()] } else { Vec::new() };
+        let Request { install, remove, downgrade, kernel } = &self.request;
+        let kernel: Vec<String> = kernel.iter().map(|kernel| kernel.release.clone()).collect();
         [("install", install), ("remove", remove), ("downgrade", downgrade), ("kernel", &kernel)]
             .into_iter()
             .filter(|(_, names)| !names.is_empty())
@@ -48,12 +53,11 @@ impl Work for PackagesWork {
         &self.inputs
     }
 
-    fn fetch(&self, target: &Target, locked: Option<&BTreeSet<PackageRecord>>) -> String {
-        script::fetch(target.family, &self.request, locked)
-    }
-
-    fn build(&self, target: &Target) -> String {
-        format!("{}{}", script::HEAD, script::install(target.family, &self.request))
+    fn script(&self, step: Step<'_>, target: &Target) -> String {
+        match step {
+            Step::Fetch(locked) => script::fetch(target.family, &self.request, locked),
+            Step::Build => format!("{}{}", script::HEAD, script::install(target.family, &self.request)),
+        }
     }
 
     fn harvest(&self, export: &Export, target: &Target, view: View<'_>) -> Result<Harvest, HarvestError> {
@@ -70,7 +74,7 @@ impl Work for PackagesWork {
             return Err(Box::new(CrossesTypes { paths }));
         }
         let mut delta = captured.delta;
-        if self.request.replace_kernel {
+        if self.request.kernel.is_some() {
             delta = replaced::kernel(&delta, view.base, &export.tree)?;
         }
         let mut notes: Vec<String> = captured.left_out.iter().map(ToString::to_string).collect();

@@ -16,8 +16,8 @@ use oci_assemble::tree::TreePath;
 
 use super::listing::LISTING_MAX;
 use super::offers::offers;
-use super::script::{self, LISTING, METADATA};
-use super::{BuildError, INPUT, OffersError, Target, Work, fetched, key, render};
+use super::script::{self, FETCHED, METADATA, PACKAGES};
+use super::{BuildError, INPUT, OffersError, Step, Target, Work, fetched, key, render};
 use crate::builder::{ContainerName, ContainerSpec, ImageId, LocalImage, Mount, Network, environment};
 use crate::bundle::{Bundle, BundleKey, BundleRecord, BundleSource, BundleStore, PackageRecord, Reuse, Staged};
 use crate::capture::Export;
@@ -90,6 +90,7 @@ pub struct Outcome {
 /// What a run of the first container left.
 struct Fetched<'a> {
     packages: BTreeSet<PackageRecord>,
+    notes: Vec<String>,
     image: ImageId,
     _image: Kept<'a>,
 }
@@ -161,12 +162,13 @@ impl Builder {
             self.note(stage, &key, &outcome, true);
             return Ok(outcome);
         }
+        notes.extend(fetched.notes.iter().cloned());
         if let Ok(Some(differences)) = self.store.explain(&key, work.kind(), stage)
             && self.reuse.reads()
         {
             notes.extend(differences.iter().take(3).map(|difference| format!("built anew: {difference}")));
         }
-        let script = ("build.sh", work.build(target));
+        let script = ("build.sh", work.script(Step::Build, target));
         let spec = self.spec(stage, "build", work, &script, fetched.image, Network::None, target, &scratch)?;
         let container = self.container(&spec, &mut log);
         let container =
@@ -248,44 +250,47 @@ impl Builder {
         let scratch = PrivateDir::new(&self.scratch, "assemble-fetch-").map_err(BuildError::Scratch)?;
         let image = self.runtime.import(&self.image, &self.cancel)?;
         let network = Network::Fetch { environment: self.proxies.clone() };
-        let script = ("fetch.sh", work.fetch(target, locked));
+        let script = ("fetch.sh", work.script(Step::Fetch(locked), target));
         let spec = self.spec(stage, "fetch", work, &script, image, network, target, &scratch)?;
         let container = self.container(&spec, log).map_err(failed("fetching packages"))?;
-        let packages = fetched(&Self::listing(&*container, &scratch)?)?;
+        let files = Self::copied(&*container, FETCHED, &scratch)?;
+        let packages = fetched(&Self::listing(&files)?)?;
+        let notes = work.admit(&files, target).map_err(BuildError::InVain)?;
         let key = format!("{} {} {}", spec.name, script.1, packages.iter().map(render).collect::<String>());
         let name = LocalImage::toolchain(Digest::of(key.as_bytes()));
         let image = container.commit(&name)?;
         let kept = Kept { runtime: &*self.runtime, name };
         container.remove()?;
-        Ok(Fetched { packages, image, _image: kept })
+        Ok(Fetched { packages, notes, image, _image: kept })
     }
 
     /// Which kernels the repositories of `work` have now: runs a container with a network.
-    pub(super) fn offers(&self, stage: &str, work: &dyn Work, target: &Target) -> Result<Offers, BuildError> {
-        let text = script::metadata(target.family).ok_or(OffersError::Family { family: target.family })?;
+    pub fn offers(&self, stage: &str, work: &dyn Work, target: &Target) -> Result<Offers, BuildError> {
         let scratch = PrivateDir::new(&self.scratch, "assemble-offers-").map_err(BuildError::Scratch)?;
         let mut log = tempfile::tempfile_in(scratch.path()).map_err(BuildError::Scratch)?;
         let image = self.runtime.import(&self.image, &self.cancel)?;
         let network = Network::Fetch { environment: self.proxies.clone() };
-        let script = ("metadata.sh", text);
+        let script = ("metadata.sh", script::metadata(target.family));
         let spec = self.spec(stage, "metadata", work, &script, image, network, target, &scratch)?;
         let container = self.container(&spec, &mut log).map_err(failed("fetching metadata of repositories"));
         let container = container.map_err(|error| self.explained(stage, error, &mut log))?;
-        let file = tempfile::tempfile_in(scratch.path()).map_err(BuildError::Scratch)?;
-        let tar = Export::save(container.copy_out(METADATA)?, file, IndexOptions::default())?;
+        let tar = Self::copied(&*container, METADATA, &scratch)?;
         let top = TreePath::new(METADATA.rsplit('/').next().unwrap_or_default()).map_err(OffersError::from)?;
-        let offers = offers(&tar.tree, &tar.contents, &top, &target.architecture)?;
+        let offers = offers(target.family, &tar.tree, &tar.contents, &top, &target.architecture)?;
         container.remove()?;
         Ok(offers)
     }
 
-    /// The list of packages, out of the container.
-    fn listing(container: &dyn Finished, scratch: &PrivateDir) -> Result<String, BuildError> {
+    /// A directory, out of the container; paths begin with its name.
+    fn copied(container: &dyn Finished, path: &str, scratch: &PrivateDir) -> Result<Export, BuildError> {
         let file = tempfile::tempfile_in(scratch.path()).map_err(BuildError::Scratch)?;
-        let tar = Export::save(container.copy_out(LISTING)?, file, IndexOptions::default())?;
-        let name = TreePath::new(LISTING.rsplit('/').next().unwrap_or_default());
-        let text = name.map_err(io::Error::other).and_then(|path| {
-            let bytes = whole(&tar.tree, &tar.contents, &path, LISTING_MAX).map_err(io::Error::other)?;
+        Ok(Export::save(container.copy_out(path)?, file, IndexOptions::default())?)
+    }
+
+    /// The list of packages.
+    fn listing(files: &Export) -> Result<String, BuildError> {
+        let text = TreePath::new(PACKAGES).map_err(io::Error::other).and_then(|path| {
+            let bytes = whole(&files.tree, &files.contents, &path, LISTING_MAX).map_err(io::Error::other)?;
             String::from_utf8(bytes).map_err(io::Error::other)
         });
         text.map_err(BuildError::NoListing)

@@ -12,6 +12,7 @@ use oci_assemble::tree::{Content, TreeDelta, TreePath};
 use super::{BuildError, Builder, Family, Target, Work, render};
 use crate::bundle::{BundleContents, PackageRecord};
 use crate::kernel::{Kernels, MODULES};
+use crate::record::entered;
 
 /// Which part of a result a step brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +183,8 @@ impl Stage for BuiltStage {
             }
             delta = alone;
         }
+        // The database is that of the image so far, which is not the same for every image that takes this result.
+        let delta = entered(delta, &shared.contents, view).map_err(|error| self.failed(error))?;
         let notes = if self.part == Part::Modules { Vec::new() } else { shared.notes.clone() };
         let contents = Some(Box::new(Common(Arc::clone(&self.result))) as Box<dyn Contents + Send>);
         // Without a lock, what the network gave today decides.

@@ -44,7 +44,8 @@ pub enum UserspaceError {
     },
 }
 
-/// The files of `packages`, and of the packages with libraries that they need and `base` lacks. With notes about those.
+/// The files of `packages`, and of the packages with libraries that they need and `base` lacks. With the names of all of
+/// them, and notes about those.
 pub(super) fn userspace(
     packages: &[String],
     overrides: &[TreePath],
@@ -52,7 +53,7 @@ pub(super) fn userspace(
     export: &Export,
     base: Root<'_>,
     epoch: oci_assemble::image::Epoch,
-) -> Result<(Selected, Vec<String>), UserspaceError> {
+) -> Result<(Selected, Vec<String>, Vec<String>), UserspaceError> {
     let builder = Root { tree: &export.tree, contents: &export.contents };
     let installed = pkgdb::read(builder.tree, builder.contents)?.ok_or(ManifestError::NoDatabase)?;
     let mut options = ManifestOptions {
@@ -82,7 +83,7 @@ pub(super) fn userspace(
             }
         }
         if more.is_empty() {
-            return Ok((selected, notes));
+            return Ok((selected, options.packages, notes));
         }
         for (name, why) in more {
             if !options.packages.contains(&name) {
@@ -91,7 +92,7 @@ pub(super) fn userspace(
             }
         }
     }
-    Ok((manifest(builder, base, &options)?, notes))
+    Ok((manifest(builder, base, &options)?, options.packages, notes))
 }
 
 /// The ELF files that were selected.

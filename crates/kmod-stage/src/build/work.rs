@@ -1,6 +1,6 @@
 //! What kinds of builds differ in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt::Debug;
 
@@ -38,6 +38,15 @@ pub struct Harvest {
 /// Why a container's file system does not give what was built.
 pub type HarvestError = Box<dyn Error + Send + Sync>;
 
+/// The containers of a build.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    /// The one with a network; where packages are locked, it fetches exactly those.
+    Fetch(Option<&'a BTreeSet<PackageRecord>>),
+    /// The one without.
+    Build,
+}
+
 /// One kind of build, with what its recipe says.
 ///
 /// Laws: scripts are functions of the target and of `locked` alone, without a clock or a random number; `harvest` gives
@@ -52,11 +61,14 @@ pub trait Work: Debug + Send + Sync {
     /// Files that scripts read.
     fn inputs(&self) -> &Inputs;
 
-    /// The script of the container with a network. With `locked` it fetches exactly those packages.
-    fn fetch(&self, target: &Target, locked: Option<&std::collections::BTreeSet<PackageRecord>>) -> String;
+    /// The script of a container.
+    fn script(&self, step: Step<'_>, target: &Target) -> String;
 
-    /// The script of the container without a network.
-    fn build(&self, target: &Target) -> String;
+    /// Looks at what the first container has put into [`FETCHED`](super::script::FETCHED), before the second one works
+    /// for minutes: notes on it, or why the build would be in vain.
+    fn admit(&self, _fetched: &Export, _target: &Target) -> Result<Vec<String>, HarvestError> {
+        Ok(Vec::new())
+    }
 
     /// Takes the result out of the second container's file system.
     fn harvest(&self, export: &Export, target: &Target, view: View<'_>) -> Result<Harvest, HarvestError>;

@@ -109,14 +109,22 @@ fn classify(package: &Package) -> Option<(Role, KernelRelease)> {
                 Some(rest) => (Role::Image, rest),
                 None => (Role::Devel, package.name.strip_prefix("linux-headers-")?),
             };
-            // Packages for the newest kernel have no version in their name; "unsigned" are twins of signed kernels,
+            // Packages for the newest kernel have no version in their name, or that of a series; "unsigned" are twins of signed kernels,
             // "common" is the part of headers that all flavours share.
-            let begins = rest.starts_with(|c: char| c.is_ascii_digit());
+            let begins = rest.starts_with(|c: char| c.is_ascii_digit()) && !is_series(rest);
             let other = ["-unsigned", "-dbg", "-common", "-common-rt", "-all"].iter().any(|end| rest.ends_with(end));
             let all = rest.split('-').any(|word| word == "all");
             (begins && !other && !all).then(|| KernelRelease::new(rest).ok()).flatten().map(|release| (role, release))
         }
     }
+}
+
+/// Whether a name is that of a series, `6.12-amd64`, whose package depends on its newest kernel: kernels have three
+/// numbers, or are candidates.
+fn is_series(rest: &str) -> bool {
+    let mut words = rest.split('-');
+    let numbers = words.next().unwrap_or_default().split('.').count();
+    numbers < 3 && !words.next().is_some_and(|word| word.starts_with("rc"))
 }
 
 /// Role and variant of `kernel[-VARIANT…][-PART]`.

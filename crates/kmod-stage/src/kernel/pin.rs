@@ -8,6 +8,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+pub use oci_assemble::plan::kernel::Direction;
+use oci_assemble::plan::kernel::KernelChoice;
 use oci_assemble::plan::recipe::spec::KernelPin;
 
 use super::KernelRelease;
@@ -25,17 +27,6 @@ pub struct BaseKernel {
     /// Names of the installed packages of that version it is made of: `kernel-core`, `kernel-modules`, …;
     /// `linux-image-RELEASE`.
     pub packages: Vec<String>,
-}
-
-/// Where the kernel moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// It stays.
-    Keep,
-    /// To a newer version.
-    Upgrade,
-    /// To an older version.
-    Downgrade,
 }
 
 /// One package in one version. Displayed as dnf and apt-get take it: `NAME-[EPOCH:]VERSION-RELEASE.ARCHITECTURE` or
@@ -74,6 +65,21 @@ pub struct KernelDecision {
     pub devel: KernelPackage,
     /// Why, for people.
     pub reason: String,
+}
+
+impl KernelDecision {
+    /// The decision as plans and locks say it, for a recipe with `pin`.
+    pub fn choice(&self, pin: &KernelPin) -> KernelChoice {
+        let words = |packages: &[ExactPackage]| packages.iter().map(|p| format!("{}={}", p.name, p.version)).collect();
+        KernelChoice {
+            pin: String::from(pin.clone()),
+            release: self.release.to_string(),
+            direction: self.direction,
+            reason: self.reason.clone(),
+            install: words(&self.install),
+            remove: words(&self.remove),
+        }
+    }
 }
 
 /// Decides which kernel the image gets.

@@ -2,7 +2,8 @@
 //!
 //! Plans and locks need to know which kernels there are before any container runs. A caller fetches the files, this
 //! module reads them: `repodata` for rpm (repomd.xml names and pins primary.xml, which lists the packages), `debian`
-//! (Release names and pins Packages files), and the files that say where repositories are (`.repo`, `.sources`).
+//! (Release names and pins Packages files), and the files that say where repositories are (`.repo`, `.sources`, `.list`).
+//! `configured` and [`Repository::packages`] put it together for whatever a [`Fetch`] can get.
 //!
 //! Everything here is bytes of strangers. Readers stream, keep only the packages that are wanted, and stop at limits.
 //! Signatures are not checked here: what a caller passes must already be verified, by its signature or by the digest
@@ -12,10 +13,13 @@ pub mod deb822;
 pub mod debian;
 mod decompress;
 mod error;
+mod fetch;
 pub mod lines;
+pub mod list_file;
 pub mod repo_file;
 pub mod repodata;
 pub mod sources_file;
+mod survey;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -26,6 +30,10 @@ use crate::version::PackageVersion;
 
 pub use decompress::{PLAIN_MAX, decompress};
 pub use error::{Place, RepositoryError, RepositoryFault};
+pub(crate) use fetch::file_path;
+pub use fetch::{Fetch, FetchError, LocalFiles};
+pub(crate) use survey::{LIST_MAX, ROOT_MAX};
+pub use survey::{Repository, SurveyError, Unread, configured};
 pub use variables::Variables;
 
 /// Most packages that one reading keeps. Debian's largest list has some 70,000; one package takes less than 1 KiB.

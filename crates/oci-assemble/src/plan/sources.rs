@@ -37,6 +37,8 @@ pub fn sources(recipe: &Recipe) -> BTreeSet<(RecipePath, Part, String)> {
         found.extend(paths.iter().map(|path| (path.clone(), part, stage.to_owned())));
     };
     add(PACKAGES, Part::Whole, &recipe.packages.repositories);
+    // Packages of the kernel come along with them.
+    add(PACKAGES, Part::Whole, &recipe.kernel.repositories);
     for stage in &recipe.stages {
         let mut compiled = |Compiled { repositories, patches, .. }: &Compiled| {
             add(&stage.name, Part::Whole, repositories);

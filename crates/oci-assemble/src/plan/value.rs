@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
+use super::kernel::KernelPlan;
+use super::outlook::Outlook;
 use super::step::{Group, Pinned, StageError};
 use crate::image::{Digest, Epoch};
 
@@ -22,9 +24,8 @@ pub struct Plan {
     pub image: String,
     /// What layers are added to.
     pub base: BasePlan,
-    /// The kernel that the image will have.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub kernel: Option<String>,
+    /// The kernel that the image will have, and why.
+    pub kernel: KernelPlan,
     /// Date of everything new, seconds since 1970.
     pub epoch: Epoch,
     /// The compressor with everything that decides its bytes.
@@ -39,6 +40,8 @@ pub struct Plan {
     pub annotations: BTreeMap<String, String>,
     /// Where the image goes.
     pub output: String,
+    /// What else the recipe asks for.
+    pub outlook: Outlook,
 }
 
 /// The base of a plan.
@@ -162,7 +165,7 @@ impl Plan {
         writeln!(text, "recipe    {}", self.recipe)?;
         let BasePlan { reference, digest, platform, layers, bytes } = &self.base;
         writeln!(text, "base      {reference}\n          {digest}, {platform}, {layers} layers, {bytes} bytes")?;
-        writeln!(text, "kernel    {}", self.kernel.as_deref().unwrap_or("none"))?;
+        self.kernel.write(text)?;
         writeln!(text, "epoch     {}", self.epoch)?;
         writeln!(text, "compress  {}", self.compression)?;
         writeln!(text, "output    {}", self.output)?;
@@ -170,6 +173,7 @@ impl Plan {
         for line in &self.lock.drift {
             writeln!(text, "          {line}")?;
         }
+        self.outlook.write(text)?;
         for (title, values) in [("labels", &self.labels), ("annotations", &self.annotations)] {
             if !values.is_empty() {
                 writeln!(text, "{title}")?;
@@ -182,11 +186,10 @@ impl Plan {
         for (number, layer) in self.layers.iter().enumerate() {
             writeln!(text, "  {:>3}  {}", self.base.layers + number, layer.name)?;
             for StagePlan { name, kind, inputs, commands, lock } in &layer.stages {
-                write!(text, "       {kind} {name} ({lock}):")?;
+                writeln!(text, "       {kind} {name} ({lock}):")?;
                 for (key, value) in inputs {
-                    write!(text, " {key}={value}")?;
+                    writeln!(text, "         {key}={value}")?;
                 }
-                writeln!(text)?;
                 for command in commands {
                     writeln!(text, "         $ {command}")?;
                 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::INPUT;
-use super::{HEAD, LISTING, MARKER, METADATA, Request, STATE, words};
+use super::{FETCHED, HEAD, LISTING, MARKER, METADATA, Request, STATE, words};
 use crate::bundle::PackageRecord;
 
 /// How dnf is called: without weak dependencies and documentation, and removing only what is named and what needs it.
@@ -51,7 +51,7 @@ echo '%_pkgverify_level digest' >>{STATE}/.rpmmacros
 fn prepare() -> String {
     format!(
         "\
-mkdir -p {STATE}/sources {STATE}/archives /var/cache /var/lib /var/log /var/tmp
+mkdir -p {STATE}/sources {STATE}/archives {FETCHED} /var/cache /var/lib /var/log /var/tmp
 : >{MARKER}
 cp /etc/yum.repos.d/*.repo {STATE}/sources/ 2>/dev/null || :
 cp {INPUT}/repositories/*.repo {STATE}/sources/ 2>/dev/null || :
@@ -105,7 +105,7 @@ fn exact(package: &PackageRecord) -> String {
 
 /// Kernels are installed beside each other unless nothing is said to be so.
 fn one_kernel(request: &Request) -> &'static str {
-    if request.replace_kernel { " --setopt=installonlypkgs=" } else { "" }
+    if request.kernel.is_some() { " --setopt=installonlypkgs=" } else { "" }
 }
 
 pub(super) fn fetch(request: &Request, locked: Option<&BTreeSet<PackageRecord>>) -> String {

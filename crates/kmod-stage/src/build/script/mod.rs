@@ -17,8 +17,12 @@ use crate::bundle::PackageRecord;
 pub const STATE: &str = "/var/lib/assemble";
 /// The file that a run writes first: its time is the start of the run.
 pub const MARKER: &str = "/var/lib/assemble/started";
+/// What the container with a network leaves to be looked at: the list of fetched packages, and packages set aside.
+pub const FETCHED: &str = "/var/lib/assemble/fetched";
 /// The list of fetched packages.
-pub const LISTING: &str = "/var/lib/assemble/packages";
+pub const LISTING: &str = "/var/lib/assemble/fetched/packages";
+/// The same, as it is called in a copy of the directory.
+pub const PACKAGES: &str = "fetched/packages";
 
 /// What repositories say of themselves.
 pub const METADATA: &str = "/var/lib/assemble/metadata";
@@ -55,8 +59,17 @@ pub struct Request {
     pub remove: Vec<String>,
     /// `NAME=VERSION` to be there in that version, which may be older than the installed one.
     pub downgrade: Vec<String>,
-    /// Whether packages of which only one version is wanted may be installed beside another: kernels.
-    pub replace_kernel: bool,
+    /// The kernel that takes the place of the base's, where it does; its packages are among those to install.
+    pub kernel: Option<NewKernel>,
+}
+
+/// A kernel that takes the place of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKernel {
+    /// Its release.
+    pub release: String,
+    /// Names of the packages of the other. Package managers install kernels beside each other.
+    pub replaced: Vec<String>,
 }
 
 /// What is asked for to compile modules for `kernel`, and to have the files of `userspace`.
@@ -74,11 +87,32 @@ pub fn fetch(family: Family, request: &Request, locked: Option<&BTreeSet<Package
     }
 }
 
-/// The script that fetches the metadata of repositories, for a family whose kernels can be chosen.
-pub fn metadata(family: Family) -> Option<String> {
+/// The lines behind [`fetch`] that put the files of some packages into [`FETCHED`].
+pub fn set_aside(family: Family, packages: &[&str]) -> String {
+    let (archives, mark) = match family {
+        Family::Debian => ("/var/cache/apt/archives", "_"),
+        Family::Rpm => ("/var/lib/assemble/archives", "-"),
+    };
+    let line = |name: &&str| {
+        let begin = format!("{archives}/{name}{mark}");
+        format!("for file in {}[0-9]*; do [ ! -e \"$file\" ] || cp \"$file\" {FETCHED}/; done\n", quoted(&begin))
+    };
+    packages.iter().map(line).collect()
+}
+
+/// The lines behind [`unpack`] that note what an entry in the package database needs and unpacked packages lack.
+pub fn note_conffiles(family: Family) -> String {
     match family {
-        Family::Debian => None,
-        Family::Rpm => Some(dnf::metadata()),
+        Family::Debian => apt::note_conffiles(),
+        Family::Rpm => String::new(),
+    }
+}
+
+/// The script that fetches the metadata of repositories.
+pub fn metadata(family: Family) -> String {
+    match family {
+        Family::Debian => apt::metadata(),
+        Family::Rpm => dnf::metadata(),
     }
 }
 

@@ -12,7 +12,7 @@ fn request() -> Request {
         install: vec!["tree".into(), "it's".into()],
         remove: vec!["nano".into()],
         downgrade: vec!["kmod=30-1".into()],
-        replace_kernel: true,
+        kernel: Some(NewKernel { release: "6.1.0-57-amd64".into(), replaced: vec!["old-kernel".into()] }),
     }
 }
 
@@ -36,6 +36,7 @@ fn all() -> Vec<(String, String)> {
             ("fetch-locked", fetch(family, &request(), Some(&locked()))),
             ("fetch-nothing", fetch(family, &Request::default(), None)),
             ("fetch-compile", fetch(family, &compile, None)),
+            ("metadata", metadata(family)),
             ("install", format!("{HEAD}{}", install(family, &request()))),
             ("compile", format!("{HEAD}{}{}", unpack(family), dkms::compile(family, "6.1.0-56-amd64"))),
         ] {
@@ -64,11 +65,11 @@ fn package_managers_are_asked_for_what_the_recipe_says() {
     };
     assert_eq!(
         lines("apt fetch", "apt_get install"),
-        ["apt_get install --download-only --allow-downgrades tree 'it'\\''s' kmod=30-1 nano-"]
+        ["apt_get install --download-only --allow-downgrades tree 'it'\\''s' kmod=30-1 nano- old-kernel-"]
     );
     assert_eq!(
         lines("apt fetch-locked", "apt_get install"),
-        ["apt_get install --download-only --allow-downgrades tree:amd64=1:2.1-1 tree-data=1:2.1-1 nano-"]
+        ["apt_get install --download-only --allow-downgrades tree:amd64=1:2.1-1 tree-data=1:2.1-1 nano- old-kernel-"]
     );
     assert_eq!(
         lines("apt fetch-compile", "apt_get install"),

@@ -13,7 +13,7 @@ use oci_assemble::testing::memory::{Memory, add_file};
 use oci_assemble::tree::FileTree;
 
 use super::super::packages::PackagesWork;
-use super::super::script::{LISTING, Request};
+use super::super::script::{FETCHED, PACKAGES, Request};
 use super::super::{Inputs, key};
 use super::*;
 use crate::builder::{ContainerSpec, ImageId, LocalImage};
@@ -69,9 +69,9 @@ impl Finished for Container {
     }
 
     fn copy_out(&self, path: &str) -> Result<Box<dyn Read + Send + '_>, RuntimeError> {
-        assert_eq!(path, LISTING);
+        assert_eq!(path, FETCHED);
         let mut tree = FileTree::new();
-        add_file(&mut tree, path.rsplit('/').next().unwrap(), 0o644, self.0.as_str());
+        add_file(&mut tree, PACKAGES, 0o644, self.0.as_str());
         let delta = TreeDelta::between(&FileTree::new(), &tree);
         let draft = LayerDraft::new("listing", &delta, &FileTree::new(), 0).unwrap();
         let options = SealOptions { compression: Compression::None, threads: NonZero::<usize>::MIN };
@@ -93,8 +93,7 @@ fn line(name: &str) -> String {
 }
 
 fn work() -> PackagesWork {
-    let request =
-        Request { install: vec!["tree".into()], remove: Vec::new(), downgrade: Vec::new(), replace_kernel: false };
+    let request = Request { install: vec!["tree".into()], ..Request::default() };
     PackagesWork { request, inputs: Inputs::default(), image: "x".into() }
 }
 

@@ -192,7 +192,8 @@ fn bookworm(pin: &str, text: &str) -> String {
 
 #[test]
 fn debian_kernels_have_their_release_in_the_name() {
-    let security = "security: linux-image-6.1.0-56-amd64=6.1.176-1 linux-headers-6.1.0-56-amd64=6.1.176-1 \
+    let security = "security: linux-image-6.1-amd64=6.1.176-1 linux-headers-6.1-amd64=6.1.176-1 \
+        linux-image-6.1.0-56-amd64=6.1.176-1 linux-headers-6.1.0-56-amd64=6.1.176-1 \
         linux-image-6.1.0-56-amd64-unsigned=6.1.176-1 linux-headers-6.1.0-56-common=6.1.176-1 \
         linux-image-amd64=6.1.176-1 linux-headers-6.1.0-56-cloud-amd64=6.1.199-1 \
         linux-image-6.1.0-56-cloud-amd64=6.1.199-1\n";

@@ -6,6 +6,9 @@ use std::fmt;
 use super::{Lock, PlatformLock};
 use crate::image::{Digest, Epoch, ImageReference};
 
+/// The pin of an image without a kernel: what recipes say that say nothing.
+const UNPINNED: &str = "base";
+
 /// What a recipe and its files say now, to be held against a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -28,6 +31,8 @@ pub struct PlatformFacts {
     pub base: ImageReference,
     /// What builders start from, where it is not the base.
     pub builder: Option<ImageReference>,
+    /// What the kernel is pinned to: `base`, `devel`, `=RELEASE`.
+    pub kernel: String,
     /// What builders are asked to make, by the name of the stage.
     pub stages: BTreeMap<String, StageFacts>,
 }
@@ -98,6 +103,15 @@ pub enum Drift {
         /// For this platform.
         platform: String,
     },
+    /// The recipe pins the kernel to something else.
+    Kernel {
+        /// For this platform.
+        platform: String,
+        /// What the lock was made for.
+        locked: String,
+        /// What the recipe says.
+        found: String,
+    },
     /// The user asks for another date.
     Epoch {
         /// For this platform.
@@ -146,7 +160,7 @@ impl Lock {
 
 impl PlatformLock {
     fn drift(&self, platform: &str, facts: &Facts, found: &mut Vec<Drift>) {
-        let PlatformFacts { base, builder, stages } = &facts.platform;
+        let PlatformFacts { base, builder, kernel, stages } = &facts.platform;
         let platform = || platform.to_owned();
         if self.base.image != *base {
             let (locked, now) = (self.base.image.to_string(), base.to_string());
@@ -154,6 +168,10 @@ impl PlatformLock {
         }
         if self.builder.as_ref().map(|pin| &pin.image) != builder.as_ref() {
             found.push(Drift::Builder { platform: platform() });
+        }
+        let pin = self.kernel.as_ref().map_or(UNPINNED, |choice| &choice.pin);
+        if pin != kernel {
+            found.push(Drift::Kernel { platform: platform(), locked: pin.to_owned(), found: kernel.clone() });
         }
         if let Some(epoch) = facts.epoch.filter(|epoch| *epoch != self.epoch) {
             found.push(Drift::Epoch { platform: platform(), locked: self.epoch, found: epoch });
@@ -204,6 +222,9 @@ impl fmt::Display for Drift {
                 write!(f, "base of {platform}: {locked} is locked, the recipe names {found}")
             }
             Self::Builder { platform } => write!(f, "image for builders of {platform} has changed in the recipe"),
+            Self::Kernel { platform, locked, found } => {
+                write!(f, "kernel of {platform}: pin {locked} is locked, the recipe says {found}")
+            }
             Self::Epoch { platform, locked, found } => {
                 write!(f, "date of {platform}: {locked} is locked, SOURCE_DATE_EPOCH is {found}")
             }

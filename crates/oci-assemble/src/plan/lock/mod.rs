@@ -20,6 +20,7 @@ pub use error::{LockError, LockFault};
 pub use package::Package;
 pub use text::LOCK_MAX;
 
+use super::kernel::KernelChoice;
 use crate::image::{Digest, Epoch, ImageReference};
 
 /// What a recipe leaves open, pinned for each platform.
@@ -45,8 +46,8 @@ pub struct PlatformLock {
     pub base: ImagePin,
     /// The image that builders start from, where that is not the base.
     pub builder: Option<ImagePin>,
-    /// Release of the image's kernel, when it has one.
-    pub kernel: Option<String>,
+    /// The image's kernel, when it has one.
+    pub kernel: Option<KernelChoice>,
     /// The date of everything new.
     pub epoch: Epoch,
     /// What builders make, by the name of the stage.

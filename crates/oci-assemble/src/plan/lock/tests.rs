@@ -2,6 +2,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::plan::kernel::Direction;
 
 fn digest(text: &str) -> Digest {
     Digest::of(text.as_bytes())
@@ -29,7 +30,14 @@ fn lock() -> Lock {
     let amd64 = PlatformLock {
         base: pin("docker://registry.example.com/base:12"),
         builder: Some(pin("oci:builder:latest")),
-        kernel: Some("6.1.0-9-amd64".into()),
+        kernel: Some(KernelChoice {
+            pin: "devel".into(),
+            release: "6.1.0-9-amd64".into(),
+            direction: Direction::Downgrade,
+            reason: "kernel 6.1.0-10-amd64 is downgraded".into(),
+            install: vec!["linux-image-6.1.0-9-amd64=6.1.9-1".into()],
+            remove: vec!["linux-image-6.1.0-10-amd64=6.1.10-1".into()],
+        }),
         epoch: Epoch::new(1_735_689_600).unwrap(),
         stages: [("zfs".to_owned(), zfs)].into(),
     };
@@ -59,6 +67,7 @@ fn facts() -> Facts {
         platform: PlatformFacts {
             base: amd64.base.image.clone(),
             builder: amd64.builder.as_ref().map(|pin| pin.image.clone()),
+            kernel: "devel".into(),
             stages,
         },
         recipes: lock.recipes,
@@ -97,7 +106,14 @@ compression = "zstd:1.5.7:level=3"
 
 [platform."linux/amd64"]
 epoch = 1735689600
-kernel = "6.1.0-9-amd64"
+
+[platform."linux/amd64".kernel]
+pin = "devel"
+release = "6.1.0-9-amd64"
+direction = "downgrade"
+reason = "kernel 6.1.0-10-amd64 is downgraded"
+install = ["linux-image-6.1.0-9-amd64=6.1.9-1"]
+remove = ["linux-image-6.1.0-10-amd64=6.1.10-1"]
 
 [platform."linux/amd64".base]
 image = "docker://registry.example.com/base:12"
@@ -138,11 +154,13 @@ fn what_is_wrong_is_named_with_its_line() {
         ("schema = 1", "schema = 2", "line 2: this is a lock of schema 2; this version reads schema 1"),
         ("schema = 1\n", "", "line 1: missing field `schema`"),
         ("schema = 1", "schema = 1\nmore = 1", "line 3: unknown field `more`"),
-        ("kernel = ", "kernels = ", "line 16: unknown field `kernels`"),
-        ("\"linux/arm64\"", "\"arm64\"", "line 35: \"arm64\" is no platform"),
+        ("epoch = ", "epochs = ", "line 15: unknown field `epochs`"),
+        ("release = ", "releases = ", "line 19: unknown field `releases`"),
+        ("\"downgrade\"", "\"sideways\"", "line 20: unknown variant `sideways`"),
+        ("\"linux/arm64\"", "\"arm64\"", "line 42: \"arm64\" is no platform"),
         // Of an array, the line it begins at.
-        ("cpp 4", "cpp  4", "line 30: \"cpp  4:12.2.0-3 amd64 sha256:"),
-        ("docker://registry", "registry", "line 19: invalid image reference"),
+        ("cpp 4", "cpp  4", "line 37: \"cpp  4:12.2.0-3 amd64 sha256:"),
+        ("docker://registry", "registry", "line 26: invalid image reference"),
         ("\"base.toml\"", "\"vase.toml\"", "line 3: the digest of the recipe is not that of the files below [recipes]"),
         ("[sources]", "[sources", "line 10: "),
         ("<<<", "", ""),
@@ -177,6 +195,7 @@ fn drift_is_named() {
             facts.platforms.insert("linux/s390x".into());
             facts.platform.base = "oci:base:latest".parse().unwrap();
             facts.platform.builder = None;
+            facts.platform.kernel = "=6.1.0-10".into();
             facts.platform.stages.insert("x".into(), StageFacts { kind: "dkms".into(), request: digest("x") });
             facts.epoch = Some(Epoch::new(0).unwrap());
         }),
@@ -186,11 +205,21 @@ fn drift_is_named() {
             "compressor zstd:1.5.7:level=3 is locked, gzip would be used",
             "base of linux/amd64: docker://registry.example.com/base:12 is locked, the recipe names oci:base:latest",
             "image for builders of linux/amd64 has changed in the recipe",
+            "kernel of linux/amd64: pin devel is locked, the recipe says =6.1.0-10",
             "date of linux/amd64: 2025-01-01T00:00:00Z is locked, SOURCE_DATE_EPOCH is 1970-01-01T00:00:00Z",
             "stage x of linux/amd64 is not locked",
             "platform linux/s390x is not locked",
         ]
     );
+    // An image without a kernel has nothing that a pin could be about.
+    let mut without = facts();
+    without.platforms = ["linux/arm64".to_owned()].into();
+    let of_kernel =
+        |lines: Vec<String>| lines.into_iter().filter(|line| line.starts_with("kernel")).collect::<Vec<_>>();
+    let pinned = of_kernel(lines(&lock.drift(&without)));
+    assert_eq!(pinned, ["kernel of linux/arm64: pin base is locked, the recipe says devel"]);
+    without.platform.kernel = "base".into();
+    assert_eq!(of_kernel(lines(&lock.drift(&without))), [""; 0]);
     let request = |facts: &mut Facts| {
         facts.platform.stages.get_mut("zfs").unwrap().request = digest("other");
     };
@@ -230,7 +259,18 @@ fn any_stage() -> impl Strategy<Value = StageLock> {
 
 fn any_platform() -> impl Strategy<Value = PlatformLock> {
     let image = prop_oneof![Just("oci:a:b"), Just("docker://localhost:5000/a/b"), Just("oci-archive:\"x\" é\\:t")];
-    let kernel = proptest::option::of("[^\\p{C}]{1,9}");
+    let direction = prop_oneof![Just(Direction::Keep), Just(Direction::Upgrade), Just(Direction::Downgrade)];
+    let names = || proptest::collection::vec("[^\\p{C}]{1,9}", 0..3);
+    let kernel = ("[^\\p{C}]{1,9}", "[^\\p{C}]{1,9}", direction, "[^\\p{C}]{0,20}", names(), names());
+    let kernel = kernel.prop_map(|(pin, release, direction, reason, install, remove)| KernelChoice {
+        pin,
+        release,
+        direction,
+        reason,
+        install,
+        remove,
+    });
+    let kernel = proptest::option::of(kernel);
     let stages = proptest::collection::btree_map("[a-z0-9.\"\\\\-]{1,9}", any_stage(), 0..3);
     (image, any::<bool>(), kernel, 0_i64..4_000_000_000, stages).prop_map(|(image, builder, kernel, epoch, stages)| {
         let builder = builder.then(|| pin("oci:builder"));

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{ImagePin, Lock, LockError, LockFault, Package, PlatformLock, StageLock};
 use crate::image::{Digest, Epoch, ImageReference, Platform, ReferenceError};
+use crate::plan::kernel::KernelChoice;
 
 /// The form of locks that is written and read.
 const SCHEMA: i64 = 1;
@@ -57,7 +58,7 @@ impl TryFrom<String> for PlatformName {
 #[serde(deny_unknown_fields)]
 struct PlatformTable {
     epoch: Epoch,
-    kernel: Option<String>,
+    kernel: Option<KernelChoice>,
     base: ImageTable,
     builder: Option<ImageTable>,
     #[serde(default)]
@@ -153,8 +154,18 @@ impl PlatformLock {
     fn write(&self, text: &mut String, table: &str) -> std::fmt::Result {
         writeln!(text, "\n[{table}]")?;
         writeln!(text, "epoch = {}", self.epoch.seconds())?;
-        if let Some(kernel) = &self.kernel {
-            writeln!(text, "kernel = {}", quoted(&kernel))?;
+        if let Some(KernelChoice { pin, release, direction, reason, install, remove }) = &self.kernel {
+            writeln!(text, "\n[{table}.kernel]")?;
+            writeln!(text, "pin = {}", quoted(pin))?;
+            writeln!(text, "release = {}", quoted(release))?;
+            writeln!(text, "direction = {}", quoted(direction))?;
+            writeln!(text, "reason = {}", quoted(reason))?;
+            for (key, packages) in [("install", install), ("remove", remove)] {
+                if !packages.is_empty() {
+                    let packages: Vec<String> = packages.iter().map(quoted).collect();
+                    writeln!(text, "{key} = [{}]", packages.join(", "))?;
+                }
+            }
         }
         let images = [("base", Some(&self.base)), ("builder", self.builder.as_ref())];
         for (name, ImagePin { image, digest }) in images.into_iter().filter_map(|(name, pin)| Some((name, pin?))) {

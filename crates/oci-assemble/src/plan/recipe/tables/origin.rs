@@ -84,7 +84,7 @@ pub(super) const TABLES: &[Table] = &[
                 "repositories",
                 FILES,
                 "none",
-                "`.repo` files to look for kernel packages in, besides the base's.",
+                "`.repo` or `.sources` files to look for kernel packages in, besides the base's.",
             )
             .also(&["repos"]),
         ],

@@ -1,0 +1,157 @@
+//! rpm's SQLite database: a header in `Packages`, and rows with its number in one table each index.
+//!
+//! The entries were written by rpm itself, in the builder. Here they are copied from table to table, under numbers that
+//! are free in the image.
+
+use std::collections::BTreeSet;
+use std::io::Cursor;
+
+use oci_assemble::image::Epoch;
+use oci_assemble::pkgdb::rpm::{Header, settled};
+use oci_assemble::plan::step::View;
+use oci_assemble::tree::{Content, Inode, Meta, TreeDelta, TreePath};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, params};
+
+use super::{Kept, RECORD, RecordError};
+use crate::capture::Export;
+
+/// Name of the database below [`RECORD`].
+const DATABASE: &str = "rpmdb.sqlite";
+/// The largest database that is read; real ones have 20 to 150 MB.
+const DATABASE_MAX: u64 = 1 << 30;
+/// Tag of the name in a header (`rpmtag.h` of rpm).
+const NAME: u32 = 1000;
+
+/// A database in memory; nothing in its schema runs when it is changed.
+fn open(bytes: Vec<u8>) -> rusqlite::Result<Connection> {
+    let mut database = Connection::open_in_memory()?;
+    let size = bytes.len();
+    database.deserialize_read_exact(c"main", Cursor::new(bytes), size, false)?;
+    for (setting, value) in [
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false),
+    ] {
+        database.set_db_config(setting, value)?;
+    }
+    Ok(database)
+}
+
+/// The tables of indexes: plain ones with the columns that all of rpm's have.
+fn indexes(database: &Connection) -> rusqlite::Result<BTreeSet<String>> {
+    let query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name != 'Packages'";
+    let mut statement = database.prepare(query)?;
+    let names: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut found = BTreeSet::new();
+    for name in names.into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+        let mut columns = Vec::new();
+        database.pragma(None, "table_info", &name, |row| {
+            columns.push(row.get::<_, String>(1)?);
+            Ok(())
+        })?;
+        if columns == ["key", "hnum", "idx"] {
+            found.insert(name);
+        }
+    }
+    Ok(found)
+}
+
+/// The numbers and names of packages.
+fn packages(database: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {
+    let mut statement = database.prepare("SELECT hnum, blob FROM Packages ORDER BY hnum")?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name = Header::parse(row.get(1)?).ok().and_then(|header| header.text(NAME)).unwrap_or_default();
+        found.push((row.get(0)?, name));
+    }
+    Ok(found)
+}
+
+fn remove(database: &Connection, tables: &BTreeSet<String>, number: i64) -> rusqlite::Result<()> {
+    for table in tables {
+        database.execute(&format!("DELETE FROM \"{table}\" WHERE hnum = ?1"), params![number])?;
+    }
+    database.execute("DELETE FROM Packages WHERE hnum = ?1", params![number]).map(drop)
+}
+
+pub(super) fn taken(
+    names: &[String],
+    export: &Export,
+    path: &TreePath,
+    epoch: Epoch,
+) -> Result<TreeDelta, RecordError> {
+    let wrong = |source| RecordError::Sqlite { path: path.clone(), source };
+    let bytes = settled(&export.tree, &export.contents, path)?;
+    let mut database = open(bytes).map_err(wrong)?;
+    let known = packages(&database).map_err(wrong)?;
+    if let Some(name) = names.iter().find(|name| known.iter().all(|(_, own)| own != *name)) {
+        return Err(RecordError::NoPackage { name: name.clone() });
+    }
+    let mut alone = || -> rusqlite::Result<Vec<u8>> {
+        let tables = indexes(&database)?;
+        database.execute_batch("BEGIN")?;
+        for (number, _) in known.iter().filter(|(_, name)| !names.contains(name)) {
+            remove(&database, &tables, *number)?;
+        }
+        database.execute_batch("COMMIT; VACUUM")?;
+        Ok(database.serialize(c"main")?.to_vec())
+    };
+    let bytes = alone().map_err(wrong)?;
+    let mut delta = TreeDelta::new();
+    let meta = Meta::root_owned(0o644, epoch.seconds());
+    delta.insert(TreePath::new(RECORD)?.join(DATABASE)?, Inode::file(meta, Content::of(bytes)));
+    Ok(delta)
+}
+
+pub(super) fn entered(kept: &Kept<'_>, path: &TreePath, view: View<'_>) -> Result<TreeDelta, RecordError> {
+    let wrong = |source| RecordError::Sqlite { path: path.clone(), source };
+    let damaged = |what| RecordError::Damaged { path: path.clone(), what };
+    let own =
+        kept.bytes(DATABASE, DATABASE_MAX)?.ok_or(damaged("what a builder noted of packages is of another kind"))?;
+    let image = settled(view.tree, view.contents, path)?;
+    let bytes = merged(image, own).map_err(wrong)?;
+    let mut delta = TreeDelta::new();
+    let meta = view.tree.get(path).map_or_else(|| Meta::root_owned(0o644, 0), |inode| inode.meta.clone());
+    let meta = Meta { mtime: view.epoch.seconds(), ..meta };
+    delta.insert(path.clone(), Inode::file(meta.clone(), Content::of(bytes)));
+    // What stood in the log is in the database.
+    let log = TreePath::new([path.as_bytes(), b"-wal"].concat())?;
+    if view.tree.content(&log).is_some_and(|content| content.size() > 0) {
+        delta.insert(log, Inode::file(meta, Content::of("")));
+    }
+    Ok(delta)
+}
+
+/// The database `image` with the packages of `own`; one of the same name gives way.
+fn merged(image: Vec<u8>, own: Vec<u8>) -> rusqlite::Result<Vec<u8>> {
+    let own = open(own)?;
+    let mut database = open(image)?;
+    let tables = indexes(&database)?;
+    let new = packages(&own)?;
+    database.execute_batch("BEGIN")?;
+    for (number, _) in packages(&database)?.iter().filter(|(_, name)| new.iter().any(|(_, own)| own == name)) {
+        remove(&database, &tables, *number)?;
+    }
+    for (number, _) in &new {
+        let blob: Vec<u8> =
+            own.query_row("SELECT blob FROM Packages WHERE hnum = ?1", params![number], |row| row.get(0))?;
+        database.execute("INSERT INTO Packages(blob) VALUES (?1)", params![blob])?;
+        let here = database.last_insert_rowid();
+        for table in indexes(&own)?.intersection(&tables) {
+            let mut rows = own.prepare(&format!("SELECT key, idx FROM \"{table}\" WHERE hnum = ?1 ORDER BY rowid"))?;
+            let mut rows = rows.query(params![number])?;
+            let mut insert =
+                database.prepare(&format!("INSERT INTO \"{table}\"(key, hnum, idx) VALUES (?1, ?2, ?3)"))?;
+            while let Some(row) = rows.next()? {
+                let (key, index): (rusqlite::types::Value, i64) = (row.get(0)?, row.get(1)?);
+                insert.execute(params![key, here, index])?;
+            }
+        }
+    }
+    database.execute_batch("COMMIT")?;
+    Ok(database.serialize(c"main")?.to_vec())
+}
