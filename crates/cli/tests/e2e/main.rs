@@ -12,6 +12,7 @@ mod lock;
 mod messages;
 mod modules;
 mod own_bootc;
+mod rechunk;
 mod reproducible;
 mod rpm;
 mod rpm_kernel;

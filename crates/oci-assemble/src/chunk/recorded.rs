@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for Record {
 
 /// A layer as an image recorded it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(transparent)]
 pub struct RecordedLayer {
     /// Its components.
     pub components: BTreeMap<String, Record>,

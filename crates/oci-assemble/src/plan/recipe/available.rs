@@ -3,7 +3,6 @@
 //! A key that is understood and then not acted upon would be worse than an unknown one: an unverified base, a package that
 //! is not there. So a build refuses it by name.
 
-use super::spec::LayerMode;
 use super::{Recipe, Record};
 
 /// A table or key that this version cannot carry out.
@@ -25,8 +24,7 @@ impl Recipe {
         sealed(!self.vex.statements.is_empty(), "vex", "attestation of statements on vulnerabilities")?;
         sealed(self.policy.is_some(), "policy", "generation of a signature policy")?;
         let recorded = self.stages.iter().any(|stage| stage.kind.record() == Record::Justdb);
-        sealed(recorded, "stage.record = \"justdb\"", "writing to the package database of an image")?;
-        sealed(self.layers.mode != LayerMode::Append, "layers.mode = \"full\"", "rechunking")
+        sealed(recorded, "stage.record = \"justdb\"", "writing to the package database of an image")
     }
 }
 
@@ -44,7 +42,6 @@ mod tests {
             ("verify = { key = \"k.pub\" }\n", "base.verify"),
             ("mirror = \"oci:y\"\n", "base.mirror"),
             ("[vex]\nstatements = [\"v.json\"]\n", "vex"),
-            ("[layers]\nmode = \"full\"\n", "layers.mode = \"full\""),
             (
                 "[[stage]]\nname = \"z\"\nkind = \"zfs\"\nbranch = \"2.2\"\nrecord = \"justdb\"\n",
                 "stage.record = \"justdb\"",
