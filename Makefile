@@ -42,6 +42,9 @@ test:
 	@$(STEP) 'image' $(ASSEMBLE) --recipe $(RECIPE) --no-cache
 	@$(STEP) 'lint of the image' $(ASSEMBLE) lint oci:$(IMAGE)
 	@$(STEP) 'clients' tests/clients/clients.sh $(IMAGE)
+	@$(STEP) 'image, cut anew' $(ASSEMBLE) rechunk --max-layers 16 --previous none oci:$(IMAGE) oci:$(WORK)/cut:latest
+	@$(STEP) 'lint of the image, cut anew' $(ASSEMBLE) lint oci:$(WORK)/cut:latest
+	@$(STEP) 'clients of the image, cut anew' tests/clients/clients.sh $(WORK)/cut:latest
 	@$(STEP) 'boot' tests/boot/boot.sh $(IMAGE) probe 'probe: loaded, answer 42, level 2'
 	@$(STEP) 'packages: install twice' tests/packages/packages.sh $(ASSEMBLE) $(WORK)
 	@$(STEP) 'kernel: moved to what has headers, twice, booted' tests/packages/kernel.sh $(ASSEMBLE) $(WORK)

@@ -82,6 +82,9 @@ pub(crate) struct Build {
     /// Refuse to build when the lock beside the recipe does not fit, or when there is none
     #[arg(long)]
     pub(crate) locked: bool,
+    /// With layers.mode = "full": image whose layers to keep where nothing changed, or a file with the document of rechunk --json; none for a fresh start [default: the recipe's, else the image that is replaced]
+    #[arg(long, value_name = "IMAGE|FILE")]
+    pub(crate) previous: Option<String>,
     /// How far depmod must be confined
     #[arg(long, value_enum, default_value_t = Sandbox::Auto)]
     pub(crate) sandbox: Sandbox,
@@ -117,6 +120,10 @@ pub(crate) enum Command {
     Boot(BootArgs),
     /// Copy an image, byte for byte
     Mirror(MirrorArgs),
+    /// Cut an image into other layers, so that updates download only what changed
+    Rechunk(RechunkArgs),
+    /// Say what a client that has one image downloads for another, and why
+    Delta(DeltaArgs),
     /// Verify every blob of a layout
     Fsck(FsckArgs),
     /// List blobs that no image of a layout needs, and remove them on request
@@ -300,6 +307,63 @@ pub(crate) struct MirrorArgs {
     /// Copy one platform of an index instead of all
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RechunkArgs {
+    /// Image to cut
+    pub(crate) source_image: String,
+    /// Where to write it, as oci:DIR[:TAG] or oci-archive:FILE[:TAG]
+    pub(crate) destination: String,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// The most layers
+    // containers-storage refuses more than 500.
+    #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) max_layers: u32,
+    /// Image whose layers to keep where nothing changed, or a file with the document of rechunk --json; none for a fresh start [default: the image that is replaced]
+    #[arg(long, value_name = "IMAGE|FILE")]
+    pub(crate) previous: Option<String>,
+    /// File that says which paths belong together
+    #[arg(long, value_name = "FILE")]
+    pub(crate) map: Option<PathBuf>,
+    /// Print the layers, what is in each and what an update would download; write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Memory to use at most, in bytes or, with K, M or G, in 1024 times as many [default: a quarter of this machine's]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub(crate) memory: Option<u64>,
+    /// Compression of new layers
+    #[arg(long, value_enum, default_value_t = Compressor::Zstd)]
+    pub(crate) compression: Compressor,
+    /// Threads to use [default: all processors]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZero<usize>>,
+    /// Platform to choose from an index [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DeltaArgs {
+    /// Image that the client has
+    pub(crate) from: String,
+    /// Image that it updates to
+    pub(crate) to: String,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Platform to choose from an index [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+}
+
+/// How layers are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compressor {
+    /// Smaller and faster
+    Zstd,
+    /// For clients from before zstd
+    Gzip,
 }
 
 #[derive(Args, Debug)]

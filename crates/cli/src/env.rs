@@ -43,6 +43,19 @@ pub(crate) fn processors() -> NonZero<usize> {
     std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }
 
+/// A quarter of the memory that this process may use, in bytes: the machine's, or its control group's where that is less.
+pub(crate) fn memory_share() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next());
+    let machine = total.and_then(|kib| kib.parse::<u64>().ok()).map_or(MEMORY_UNKNOWN, |kib| kib * 1024);
+    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let limit = group.iter().find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+    machine.min(limit.unwrap_or(u64::MAX)) / 4
+}
+
+/// What is taken for the machine's memory where nothing says it.
+const MEMORY_UNKNOWN: u64 = 4 << 30;
+
 /// Whether colour is wanted on standard error: a terminal, and no `NO_COLOR` (no-color.org).
 pub(crate) fn colour() -> bool {
     std::io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

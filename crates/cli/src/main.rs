@@ -2,6 +2,7 @@
 
 mod args;
 mod builders;
+mod chunking;
 mod cmd;
 mod env;
 mod exit;
@@ -70,6 +71,8 @@ fn run(cli: &Cli, ui: Ui) -> Result<(), Failure> {
         Some(Command::Inspect(args)) => cmd::inspect::run(args, ui, cache),
         Some(Command::Boot(args)) => cmd::boot::run(args, ui, cache),
         Some(Command::Mirror(args)) => cmd::mirror::run(args, ui, cache),
+        Some(Command::Rechunk(args)) => cmd::rechunk::run(args, ui, cache),
+        Some(Command::Delta(args)) => cmd::delta::run(args, ui, cache),
         Some(Command::Fsck(args)) => cmd::care::fsck(args, ui),
         Some(Command::Gc(args)) => cmd::care::gc(args, ui),
         Some(Command::Cache(args)) => cmd::cache::run(args, ui, cache),

@@ -116,8 +116,23 @@ impl Writing {
     /// Takes the base's blobs, and writes manifest and configuration.
     pub(crate) fn store(self, base: &OpenedImage, image: &Image, threads: NonZero<usize>) -> Result<Stored, Failure> {
         let blobs: Vec<_> = base.image.layers().map(|(descriptor, _)| descriptor.clone()).collect();
-        let taken = self.transaction.take_all(&*base.blobs, &blobs, threads);
-        taken.context(Class::Data, "taking the base's layers")?;
+        self.take(&*base.blobs, &blobs, threads)?;
+        self.store_own(image)
+    }
+
+    /// Takes layers of another image.
+    pub(crate) fn take(
+        &self,
+        source: &dyn BlobSource,
+        blobs: &[Descriptor],
+        threads: NonZero<usize>,
+    ) -> Result<(), Failure> {
+        let taken = self.transaction.take_all(source, blobs, threads);
+        taken.context(Class::Data, "taking layers of another image")
+    }
+
+    /// Writes manifest and configuration of an image whose layers are all there.
+    pub(crate) fn store_own(self, image: &Image) -> Result<Stored, Failure> {
         let image = self.transaction.put_image(image).context(Class::Io, "writing the manifest")?;
         Ok(Stored { writing: self, image })
     }

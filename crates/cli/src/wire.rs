@@ -242,8 +242,11 @@ pub(crate) struct StageSettings {
 }
 
 /// The stages of a recipe, grouped into layers: packages first, as everything else builds upon them; each other stage its
-/// own, in order; then all kernel modules with their indexes, wherever they come from, and the certificate that they are
-/// signed for; the configuration last.
+/// own, in order; then the kernel modules of each stage; the indexes of all modules, which are made anew when any set of
+/// them changes; the configuration last, with the certificate that modules are signed for.
+///
+/// Clients merge all layers before a kernel looks for modules, so indexes may lie in another layer than modules, as long as
+/// all that one run of depmod wrote are in one: a set that did not change is not downloaded for the sake of another.
 pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_>) -> Result<Vec<Group>, Failure> {
     let recipe = job.recipe();
     let root = || job.root.try_clone().context(Class::Io, "opening the recipe's directory again");
@@ -260,7 +263,8 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_
     let signing = sign.map(|names| keys::signing(&job.root, names, settings.sign)).transpose()?;
     let workspace = &settings.workspace;
     let signed = |stage: Box<dyn Stage>| signed(stage, signing.as_ref(), workspace);
-    let mut modules = Group { name: "modules".into(), stages: Vec::new() };
+    let mut modules: Vec<Group> = Vec::new();
+    let set = |name: &str, stage: Box<dyn Stage>| Group { name: format!("{name}-modules"), stages: vec![stage] };
     // Whether the image has the kernel that the recipe pins is known by now; it has only one.
     let mut kernel = None;
     for stage in &recipe.stages {
@@ -270,7 +274,7 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_
                 let mut files = FilesStage::new(&stage.name, root()?, source, files.into.clone());
                 if files.may_bring_modules() {
                     let [own, rest] = files.split().context(Class::Io, "opening the recipe's directory again")?;
-                    modules.stages.push(signed(Box::new(own)));
+                    modules.push(set(&stage.name, signed(Box::new(own))));
                     files = rest;
                 }
                 groups.push(Group { name: stage.name.clone(), stages: vec![Box::new(files)] });
@@ -279,30 +283,32 @@ pub(crate) fn groups(job: &Job, settings: &StageSettings, builds: &mut Builds<'_
                 kernel = kernel.or_else(|| built.kernel.clone());
                 let sources = built.source.iter().map(|path| path.as_path().to_owned()).collect();
                 let own = ModulesStage::new(&stage.name, root()?, sources, built.kernel.clone());
-                modules.stages.push(signed(Box::new(own)));
+                modules.push(set(&stage.name, signed(Box::new(own))));
             }
             StageKind::Dkms(_) | StageKind::Zfs(_) | StageKind::NvidiaOpen(_) => {
                 let [own, rest] = builds.stage(&stage.name, works::compiled(job, stage)?)?.split();
-                modules.stages.push(signed(Box::new(own)));
+                modules.push(set(&stage.name, signed(Box::new(own))));
                 groups.push(Group { name: stage.name.clone(), stages: vec![Box::new(rest)] });
             }
         }
     }
+    let mut last: Vec<Box<dyn Stage>> = Vec::new();
     if let Some(Signing { certificate, name, .. }) = &signing {
         let stage = CertificateStage::new(certificate.clone(), name);
-        modules.stages.push(Box::new(stage.context(Class::Usage, "naming the certificate of modules.sign")?));
+        last.push(Box::new(stage.context(Class::Usage, "naming the certificate of modules.sign")?));
     }
-    if !modules.stages.is_empty() {
+    if !modules.is_empty() {
         let policy = match settings.sandbox {
             Sandbox::Auto => SandboxPolicy::Auto,
             Sandbox::Require => SandboxPolicy::Require,
             Sandbox::Chroot => SandboxPolicy::AllowChroot,
         };
-        modules.stages.push(Box::new(DepmodStage::new(kernel, policy, settings.workspace.clone(), settings.jobs)));
-        groups.push(modules);
+        let depmod = DepmodStage::new(kernel, policy, settings.workspace.clone(), settings.jobs);
+        groups.append(&mut modules);
+        groups.push(Group { name: "module-indexes".into(), stages: vec![Box::new(depmod)] });
     }
-    let configuration = ConfigurationStage::new(recipe.clone(), root()?);
-    groups.push(Group { name: "configuration".into(), stages: vec![Box::new(configuration)] });
+    last.push(Box::new(ConfigurationStage::new(recipe.clone(), root()?)));
+    groups.push(Group { name: "configuration".into(), stages: last });
     Ok(groups)
 }
 

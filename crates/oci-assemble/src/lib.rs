@@ -1,5 +1,6 @@
 //! Assembles bootable container images natively.
 
+pub mod chunk;
 pub mod elf;
 pub mod image;
 pub mod inspect;

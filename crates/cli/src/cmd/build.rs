@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kmod_stage::bundle::Reuse;
 use kmod_stage::kernel::{KernelRelease, Kernels};
 use kmod_stage::stage::kernel;
-use oci_assemble::image::{Digest, Epoch, Image, ImageReference};
+use oci_assemble::image::{Digest, Epoch, Image, ImageReference, Layer};
 use oci_assemble::inspect::lint::{Forbid, LayerFacts, LintInput, LintOptions, LintReport, Severity, lint};
 use oci_assemble::layer::{Compression, Contents, Gate, SealOptions, Sources};
 use oci_assemble::plan::assemble::{Drafted, draft, seal_layer};
@@ -22,6 +22,7 @@ use oci_assemble::store::{CacheDir, CacheKind, KeptContents};
 use oci_assemble::tree::FileTree;
 use serde::{Deserialize, Serialize};
 
+use super::full::Recut;
 use super::lint::image_facts;
 use super::plan::merged;
 use crate::args::{Build, SourceArgs};
@@ -171,6 +172,7 @@ pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Fail
     let prepared =
         Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, Some(reuse), ui, destination, &held)?;
     let resolved = resolve(&prepared.groups).context(Class::Usage, "resolving the recipe")?;
+    let recut = Recut::new(&job, args, &prepared, cache.as_ref(), &blobs)?;
     let key = wire::build_key(&[
         TOOL,
         &job.recipe().digest().to_string(),
@@ -180,6 +182,7 @@ pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Fail
         &resolved.stamp.to_string(),
         &prepared.output.to_string(),
         &held.identity(),
+        &recut.as_ref().map(Recut::identity).unwrap_or_default(),
     ]);
     if let Some(cache) = cache.as_ref().filter(|_| reuse == Reuse::Allow)
         && let Some(built) = known(cache, &key, &prepared)
@@ -189,7 +192,7 @@ pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Fail
     }
     held.check_sources(&job)?;
     held.warn(ui);
-    let built = assemble(&job, &prepared, cache.as_ref(), jobs, ui)?;
+    let built = assemble(&job, &prepared, recut.as_ref(), cache.as_ref(), jobs, ui)?;
     if let Some(cache) = &cache
         && !built.of_machine
         && held.fits()
@@ -211,6 +214,7 @@ fn known(cache: &CacheDir, key: &Digest, prepared: &Prepared) -> Option<Built> {
 fn assemble(
     job: &Job,
     prepared: &Prepared,
+    recut: Option<&Recut>,
     cache: Option<&Arc<CacheDir>>,
     jobs: std::num::NonZero<usize>,
     ui: Ui,
@@ -245,6 +249,13 @@ fn assemble(
 
     let output = Output::new(&prepared.output)?.begin(cache)?;
     let mut built = Vec::new();
+    if let Some(recut) = recut {
+        (image, built) = recut.write(image, &drafted.tree, &sources, prepared, &output, cache, jobs, ui)?;
+        let stored = output.store_own(&image)?;
+        let bootc = own_bootc(job, &image, &drafted, &report, &stored, ui)?;
+        stored.list()?;
+        return Ok(Built::new(&image, prepared, built, &drafted, &report, bootc));
+    }
     let options = SealOptions { compression: prepared.compression, threads: jobs };
     for draft in &drafted.drafts {
         let draft = draft.clone().with_annotation(LAYER_ANNOTATION, draft.name());
@@ -259,28 +270,39 @@ fn assemble(
     let stored = output.store(&prepared.base, &image, jobs)?;
     let bootc = own_bootc(job, &image, &drafted, &report, &stored, ui)?;
     stored.list()?;
-    Ok(Built {
-        image: image.digest(),
-        output: prepared.output.to_string(),
-        base: prepared.base.digest,
-        layers: built
-            .into_iter()
-            .map(|(name, layer)| BuiltLayer {
-                name,
-                digest: layer.descriptor.digest,
-                diff_id: layer.diff_id,
-                size: layer.descriptor.size,
-                uncompressed: layer.uncompressed_size.unwrap_or(0),
-            })
-            .collect(),
-        notes: drafted.notes.clone(),
-        of_machine: drafted.of_machine,
-        lint: BTreeMap::from([
-            ("fatal".into(), report.count(Severity::Fatal)),
-            ("warning".into(), report.count(Severity::Warning)),
-        ]),
-        bootc,
-    })
+    Ok(Built::new(&image, prepared, built, &drafted, &report, bootc))
+}
+
+impl Built {
+    fn new(
+        image: &Image,
+        prepared: &Prepared,
+        layers: Vec<(String, Layer)>,
+        drafted: &Drafted,
+        report: &LintReport,
+        bootc: Option<Verdict>,
+    ) -> Self {
+        let layer = |(name, layer): (String, Layer)| BuiltLayer {
+            name,
+            digest: layer.descriptor.digest,
+            diff_id: layer.diff_id,
+            size: layer.descriptor.size,
+            uncompressed: layer.uncompressed_size.unwrap_or(0),
+        };
+        Self {
+            image: image.digest(),
+            output: prepared.output.to_string(),
+            base: prepared.base.digest,
+            layers: layers.into_iter().map(layer).collect(),
+            notes: drafted.notes.clone(),
+            of_machine: drafted.of_machine,
+            lint: BTreeMap::from([
+                ("fatal".into(), report.count(Severity::Fatal)),
+                ("warning".into(), report.count(Severity::Warning)),
+            ]),
+            bootc,
+        }
+    }
 }
 
 /// Asks the bootc that the image carries, where the recipe wants that.

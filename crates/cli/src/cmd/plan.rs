@@ -96,7 +96,8 @@ fn say_read(read: usize, image: &OpenedImage, ui: Ui) {
     ui.detail(&format!("{read} of {} layers read, the others known by their indexes", image.image.layers().len()));
 }
 
-fn index_cache(cache: Option<&Arc<CacheDir>>) -> &dyn IndexCache {
+/// The cache of indexes, which may be none.
+pub(crate) fn index_cache(cache: Option<&Arc<CacheDir>>) -> &dyn IndexCache {
     match cache {
         Some(cache) => &**cache,
         None => &NoCache,

@@ -15,11 +15,12 @@ pub enum Family {
 }
 
 impl Family {
-    /// That of an image; `None` when it has no package database.
+    /// That of an image; `None` when it has no package database, or one of a manager that builders do not know.
     pub fn of(tree: &FileTree) -> Option<Self> {
         match detect(tree)?.kind {
             DbKind::Dpkg => Some(Self::Debian),
             DbKind::RpmSqlite | DbKind::RpmNdb | DbKind::RpmBdb => Some(Self::Rpm),
+            DbKind::Apk | DbKind::Pacman => None,
         }
     }
 

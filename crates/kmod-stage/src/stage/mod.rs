@@ -1,8 +1,8 @@
 //! Kernel modules as stages of a plan.
 //!
-//! [`ModulesStage`] brings modules, [`DepmodStage`] indexes all modules of the kernel; a plan puts both into one group,
-//! so that modules and indexes share a layer. [`SignedStage`] signs the modules of any stage, and [`CertificateStage`]
-//! brings the certificate for it.
+//! [`ModulesStage`] brings modules, [`DepmodStage`] indexes all modules of the kernel, behind everything that brings some:
+//! each set of modules is a layer, and all indexes together are one. [`SignedStage`] signs the modules of any stage, and
+//! [`CertificateStage`] brings the certificate for it.
 
 mod index;
 mod kept;

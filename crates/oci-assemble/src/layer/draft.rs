@@ -14,13 +14,13 @@ const SYSTEM_PLACES: [&str; 8] = ["dev", "proc", "sys", "run", "tmp", "boot", "s
 
 /// A complete description of one layer, ready to be sealed.
 ///
-/// Made only by [`LayerDraft::new`], so it satisfies the rules of the module.
+/// Made by [`LayerDraft::new`], so that it satisfies the rules of the module, or by [`LayerDraft::part`] of a whole tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerDraft {
-    name: String,
-    delta: TreeDelta,
-    epoch: i64,
-    annotations: BTreeMap<String, String>,
+    pub(super) name: String,
+    pub(super) delta: TreeDelta,
+    pub(super) epoch: i64,
+    pub(super) annotations: BTreeMap<String, String>,
 }
 
 /// A rule that a delta breaks.
@@ -382,4 +382,4 @@ fn check_inode(layer: &str, path: &TreePath, inode: &Inode) -> Result<(), DraftE
 }
 
 /// The last second that the octal digits of a tar header hold (the year 2242).
-const MTIME_MAX: i64 = 0o777_7777_7777;
+pub(super) const MTIME_MAX: i64 = 0o777_7777_7777;

@@ -16,6 +16,10 @@ pub enum DbKind {
     RpmNdb,
     /// rpm's Berkeley DB, of `CentOS` 8 and older.
     RpmBdb,
+    /// apk's `installed`, of Alpine and its relatives.
+    Apk,
+    /// pacman's `local`, a directory a package, of Arch Linux and its relatives.
+    Pacman,
 }
 
 impl fmt::Display for DbKind {
@@ -25,6 +29,8 @@ impl fmt::Display for DbKind {
             Self::RpmSqlite => "rpm sqlite",
             Self::RpmNdb => "rpm ndb",
             Self::RpmBdb => "rpm bdb",
+            Self::Apk => "apk",
+            Self::Pacman => "pacman",
         })
     }
 }
@@ -34,7 +40,8 @@ impl fmt::Display for DbKind {
 pub struct DbLocation {
     /// Its kind.
     pub kind: DbKind,
-    /// The main file, symlinks followed: `rpmdb.sqlite`, dpkg's `status` or the directory `status.d`.
+    /// The main file, symlinks followed: `rpmdb.sqlite`, dpkg's `status` or the directory `status.d`, apk's `installed`,
+    /// pacman's directory `local`.
     pub path: TreePath,
     /// Another database of the same package manager that is not the same file.
     pub second: Option<TreePath>,
@@ -48,12 +55,17 @@ const RPM_FILES: [(&str, DbKind); 3] =
 /// dpkg's own place, and where bootable Debian images keep it because `/var` starts out empty. When both are there,
 /// the first is the one that dpkg last wrote.
 const DPKG: [&str; 2] = ["var/lib/dpkg", "usr/lib/dpkg"];
+/// apk's database: since version 3, and before.
+const APK: [&str; 2] = ["usr/lib/apk/db/installed", "lib/apk/db/installed"];
+/// pacman's own place, and where bootable images keep it.
+const PACMAN: [&str; 3] = ["var/lib/pacman/local", "usr/lib/sysimage/lib/pacman/local", "usr/lib/pacman/local"];
 
 /// Finds the live package database. A database without bytes counts for nothing; when a tree has both, rpm's is the
 /// live one unless the tree is a Debian system (it has `/etc/debian_version`).
 pub fn detect(tree: &FileTree) -> Option<DbLocation> {
     let debian = tree.lookup("etc/debian_version").is_some();
-    if debian { dpkg(tree).or_else(|| rpm(tree)) } else { rpm(tree).or_else(|| dpkg(tree)) }
+    let known = if debian { dpkg(tree).or_else(|| rpm(tree)) } else { rpm(tree).or_else(|| dpkg(tree)) };
+    known.or_else(|| apk(tree)).or_else(|| pacman(tree))
 }
 
 /// The files that [`installed`](super::installed) opens of the database at `location`: a few.
@@ -77,6 +89,12 @@ pub fn files(tree: &FileTree, location: &DbLocation) -> Vec<TreePath> {
             }
             files.extend(beside("diversions"));
         }
+        DbKind::Pacman => {
+            for (folder, _) in tree.children(&location.path) {
+                files.extend(["desc", "files"].into_iter().filter_map(|name| folder.join(name).ok()));
+            }
+        }
+        DbKind::Apk => {}
         _ => files.extend(beside("rpmdb.sqlite-wal")),
     }
     files.insert(location.path.clone());
@@ -107,6 +125,23 @@ fn dpkg(tree: &FileTree) -> Option<DbLocation> {
         })
     })?;
     Some(DbLocation { kind: DbKind::Dpkg, path, second: None })
+}
+
+fn apk(tree: &FileTree) -> Option<DbLocation> {
+    let mut found = APK.iter().filter_map(|path| filled(tree, path));
+    let path = found.next()?;
+    Some(DbLocation { kind: DbKind::Apk, second: found.find(|other| *other != path), path })
+}
+
+fn pacman(tree: &FileTree) -> Option<DbLocation> {
+    let filled = |folder: &&str| {
+        let (path, inode) = tree.lookup(folder)?;
+        let package = |name: &TreePath| tree.content(&name.join("desc").ok()?).map(drop);
+        (inode.is_directory() && tree.children(&path).any(|(name, _)| package(name).is_some())).then_some(path)
+    };
+    let mut found = PACMAN.iter().filter_map(filled);
+    let path = found.next()?;
+    Some(DbLocation { kind: DbKind::Pacman, second: found.find(|other| *other != path), path })
 }
 
 /// The regular file that `path` leads to, when it is not empty.

@@ -174,6 +174,8 @@ fn package(fields: &BTreeMap<String, &str>) -> Option<Package> {
             .and_then(|kib| kib.parse::<u64>().ok())
             .and_then(|kib| kib.checked_mul(1024)),
         installed: None,
+        built: None,
+        changelog: Vec::new(),
         name,
     })
 }

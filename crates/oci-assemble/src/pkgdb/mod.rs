@@ -1,17 +1,22 @@
 //! Installed-package databases found in a tree: which packages there are and who owns each path.
 //!
-//! Two kinds are read: dpkg's text files, and rpm's `SQLite` database (feature `rpm`). Nothing is executed and nothing
-//! is written: the bytes come from a layer's index, and a write-ahead log beside the database is applied in memory.
+//! Four kinds are read: the text files of dpkg, apk and pacman, and rpm's `SQLite` database (feature `rpm`). Nothing is
+//! executed and nothing is written: the bytes come from a layer's index, and a write-ahead log beside the database is
+//! applied in memory.
 //! Older database formats of rpm are named in a typed error rather than taken for "no packages".
 
+mod apk;
 mod detect;
 mod dpkg;
+mod fetch;
 mod flags;
 mod package;
+mod pacman;
 #[cfg(feature = "rpm")]
 pub mod rpm;
 
 pub use detect::{DbKind, DbLocation, detect, files, main_files};
+pub use fetch::read_at_once;
 pub use flags::{FileFlag, FileFlags};
 pub use package::{Package, Packages};
 
@@ -25,6 +30,9 @@ pub enum PkgDbError {
     /// A file of the database could not be read.
     #[error(transparent)]
     Read(#[from] WholeError),
+    /// The files of the database could not be fetched.
+    #[error("cannot read the files of the package database")]
+    Fetch(#[source] std::io::Error),
     /// The database is in a format that rpm has left behind.
     #[error("{path} is an rpm database of the kind {kind}, which is not read")]
     Legacy {
@@ -93,6 +101,8 @@ fn read_depth(tree: &FileTree, contents: &dyn Contents, depth: Depth) -> Result<
     }
     match location.kind {
         DbKind::Dpkg => dpkg::read(tree, contents, &location, depth).map(Some),
+        DbKind::Apk => apk::read(tree, contents, &location, depth).map(Some),
+        DbKind::Pacman => pacman::read(tree, contents, &location, depth).map(Some),
         #[cfg(feature = "rpm")]
         DbKind::RpmSqlite => rpm::read(tree, contents, &location, depth).map(Some),
         #[cfg(not(feature = "rpm"))]

@@ -27,9 +27,22 @@ pub struct Package {
     pub size: Option<u64>,
     /// When it was installed, seconds since 1970; for dpkg the time of its file list.
     pub installed: Option<i64>,
+    /// When it was built, seconds since 1970; dpkg does not say.
+    pub built: Option<i64>,
+    /// Times of the entries of its changelog, seconds since 1970, as they are listed (rpm only).
+    pub changelog: Vec<i64>,
 }
 
 impl Package {
+    /// The name of what it was built from; its own name when the database does not say.
+    pub fn source_name(&self) -> &str {
+        let Some(source) = &self.source else { return &self.name };
+        // rpm has a file name: NAME-VERSION-RELEASE.src.rpm (rpm's `lib/rpmtag.h`, SOURCERPM).
+        let file = source.strip_suffix(".src.rpm").or_else(|| source.strip_suffix(".nosrc.rpm"));
+        let name = file.and_then(|file| file.rsplitn(3, '-').nth(2)).unwrap_or(source);
+        if name.is_empty() { &self.name } else { name }
+    }
+
     /// `[epoch:]version[-release]`.
     pub fn evr(&self) -> String {
         let epoch = self.epoch.map(|epoch| format!("{epoch}:")).unwrap_or_default();

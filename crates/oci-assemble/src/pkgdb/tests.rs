@@ -59,6 +59,8 @@ fn reads_dpkg_and_leads_its_paths_through_symlinks() {
                 license: None,
                 size: Some(10240),
                 installed: Some(0),
+                built: None,
+                changelog: Vec::new(),
             },
             Package {
                 name: "native".into(),
@@ -70,6 +72,8 @@ fn reads_dpkg_and_leads_its_paths_through_symlinks() {
                 license: None,
                 size: None,
                 installed: Some(0),
+                built: None,
+                changelog: Vec::new(),
             },
         ]
     );
@@ -92,6 +96,137 @@ fn reads_dpkg_and_leads_its_paths_through_symlinks() {
             "/usr/lib/dpkg/status"
         ]
     );
+}
+
+const APK: &str = "\
+C:Q1abc=
+P:musl
+V:1.2.5-r9
+A:x86_64
+S:400000
+I:638976
+L:MIT
+o:musl
+t:1733000000
+F:lib
+R:ld-musl-x86_64.so.1
+a:0:0:755
+Z:Q1def=
+R:libc.musl-x86_64.so.1
+
+P:musl-utils
+V:1.2.5-r9
+o:musl
+F:
+R:top
+F:sbin
+M:0:0:755
+R:ldconfig
+";
+
+#[test]
+fn reads_apk() {
+    let mut tree = FileTree::new();
+    add_file(&mut tree, "lib/apk/db/installed", 0o644, APK);
+    let packages = read(&tree, &Memory::default()).unwrap().unwrap();
+    assert_eq!(
+        packages.packages()[0],
+        Package {
+            name: "musl".into(),
+            epoch: None,
+            version: "1.2.5".into(),
+            release: Some("r9".into()),
+            arch: Some("x86_64".into()),
+            source: Some("musl".into()),
+            license: Some("MIT".into()),
+            size: Some(638_976),
+            installed: None,
+            built: Some(1_733_000_000),
+            changelog: Vec::new(),
+        }
+    );
+    let owned: Vec<String> = packages.owned().map(|(path, package)| format!("{path} {}", package.name)).collect();
+    assert_eq!(
+        owned,
+        [
+            "/lib musl",
+            "/lib/ld-musl-x86_64.so.1 musl",
+            "/lib/libc.musl-x86_64.so.1 musl",
+            "/sbin musl-utils",
+            "/sbin/ldconfig musl-utils",
+            "/top musl-utils"
+        ]
+    );
+    assert!(packages.packages().iter().all(|package| package.source_name() == "musl"));
+    assert!(installed(&tree, &Memory::default()).unwrap().unwrap().owned().next().is_none());
+    add_file(&mut tree, "lib/apk/db/installed", 0o644, "P:nameless\n");
+    assert_eq!(
+        read(&tree, &Memory::default()).unwrap_err().to_string(),
+        "/lib/apk/db/installed is damaged: a package lacks a name or a version"
+    );
+}
+
+#[test]
+fn reads_pacman() {
+    let desc = "%NAME%\nlib32-zlib\n\n%VERSION%\n1:1.3.1-2\n\n%BASE%\nzlib\n\n%ARCH%\nx86_64\n\n%BUILDDATE%\n1700000000\n\n\
+                %INSTALLDATE%\n1700000009\n\n%SIZE%\n42\n\n%LICENSE%\nZlib\n";
+    let list = "%FILES%\netc/\netc/zlib.conf\nusr/\nusr/lib32/libz.so\n\n%BACKUP%\netc/zlib.conf\tabc\n";
+    let mut tree = FileTree::new();
+    add_file(&mut tree, "var/lib/pacman/local/ALPM_DB_VERSION", 0o644, "9\n");
+    add_file(&mut tree, "var/lib/pacman/local/lib32-zlib-1:1.3.1-2/desc", 0o644, desc);
+    add_file(&mut tree, "var/lib/pacman/local/lib32-zlib-1:1.3.1-2/files", 0o644, list);
+    let packages = read(&tree, &Memory::default()).unwrap().unwrap();
+    let package = Package {
+        name: "lib32-zlib".into(),
+        epoch: Some(1),
+        version: "1.3.1".into(),
+        release: Some("2".into()),
+        arch: Some("x86_64".into()),
+        source: Some("zlib".into()),
+        license: Some("Zlib".into()),
+        size: Some(42),
+        installed: Some(1_700_000_009),
+        built: Some(1_700_000_000),
+        changelog: Vec::new(),
+    };
+    assert_eq!(packages.packages(), std::slice::from_ref(&package));
+    let owned: Vec<String> = packages.owned().map(|(path, _)| path.to_string()).collect();
+    assert_eq!(owned, ["/etc", "/etc/zlib.conf", "/usr", "/usr/lib32/libz.so"]);
+    assert_eq!(packages.flags(&path("etc/zlib.conf"), &package).to_string(), "config,noreplace");
+    let location = detect(&tree).unwrap();
+    assert_eq!(files(&tree, &location).len(), 2, "what is read, without the version of the database");
+    add_file(&mut tree, "var/lib/pacman/local/broken-1-1/desc", 0o644, "%NAME%\nbroken\n");
+    assert_eq!(
+        read(&tree, &Memory::default()).unwrap_err().to_string(),
+        "/var/lib/pacman/local/broken-1-1 is damaged: it lacks a name or a version"
+    );
+}
+
+#[test]
+fn names_of_sources_come_without_version() {
+    let package = |name: &str, source: Option<&str>| Package {
+        name: name.into(),
+        epoch: None,
+        version: "1".into(),
+        release: None,
+        arch: None,
+        source: source.map(str::to_owned),
+        license: None,
+        size: None,
+        installed: None,
+        built: None,
+        changelog: Vec::new(),
+    };
+    for (source, name) in [
+        (Some("util-linux-2.37.4-20.el9.src.rpm"), "util-linux"),
+        (Some("kernel-6.12-1.nosrc.rpm"), "kernel"),
+        (Some("gcc-12"), "gcc-12"),
+        (Some("odd.src.rpm"), "odd.src.rpm"),
+        (Some("-1-2.src.rpm"), "own"),
+        (None, "own"),
+    ] {
+        assert_eq!(package("own", source).source_name(), name);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use super::step::{Group, StageError, View};
+use crate::chunk::split;
 use crate::image::{Descriptor, Epoch, History, Layer};
 use crate::layer::{Contents, DraftError, LayerDraft, SealOptions, Sealed, Sources, WriteError, seal};
 use crate::tree::{FileTree, MergeError, TreeDelta, TreePath};
@@ -75,7 +76,8 @@ impl std::fmt::Debug for Drafted {
     }
 }
 
-/// Runs the stages group by group. A group that changes nothing makes no layer.
+/// Runs the stages group by group. A group that changes nothing makes no layer; what is generated leaves its layer for one
+/// behind it.
 pub fn draft(
     groups: &[Group],
     base: &FileTree,
@@ -122,7 +124,7 @@ pub fn draft(
         let new = draft.delta().entries().iter().filter(|(path, inode)| all.tree.get(path) != Some(*inode));
         all.added.extend(new.map(|(path, _)| path.clone()));
         all.tree = all.tree.apply(draft.delta()).map_err(merge)?;
-        all.drafts.push(draft);
+        all.drafts.extend(split(draft, &all.tree));
     }
     Ok(all)
 }

@@ -52,6 +52,9 @@ pub fn sources(recipe: &Recipe) -> BTreeSet<(RecipePath, Part, String)> {
             StageKind::Modules(modules) => add(&stage.name, Part::Modules, &modules.source),
         }
     }
+    if let Some(map) = &recipe.layers.components {
+        add(CONFIGURATION, Part::Whole, std::slice::from_ref(map));
+    }
     for file in &recipe.files {
         if let Body::Source(path) = &file.body {
             add(CONFIGURATION, Part::Whole, std::slice::from_ref(path));

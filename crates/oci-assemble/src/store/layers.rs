@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use self::blobs::LayerBlobs;
+pub use self::held::{HeldLayers, HoldOptions};
 pub use self::merged::MergedLayers;
 use super::blob::BlobSource;
 use super::error::StoreError;
@@ -20,6 +21,7 @@ use crate::layer::{
 use crate::tree::{Content, FileTree, MergeError};
 
 mod blobs;
+mod held;
 mod merged;
 
 /// Keeps layer indexes by diff_id and blob digest (which rules a blob breaks depends on how it is compressed), and what

@@ -27,6 +27,7 @@ mod tag {
     pub(super) const VERSION: u32 = 1001;
     pub(super) const RELEASE: u32 = 1002;
     pub(super) const EPOCH: u32 = 1003;
+    pub(super) const BUILD_TIME: u32 = 1006;
     pub(super) const INSTALL_TIME: u32 = 1008;
     pub(super) const SIZE: u32 = 1009;
     pub(super) const LICENSE: u32 = 1014;
@@ -35,6 +36,7 @@ mod tag {
     pub(super) const OLD_FILE_NAMES: u32 = 1027;
     pub(super) const FILE_FLAGS: u32 = 1037;
     pub(super) const SOURCE: u32 = 1044;
+    pub(super) const CHANGELOG_TIME: u32 = 1080;
     pub(super) const DIR_INDEXES: u32 = 1116;
     pub(super) const BASE_NAMES: u32 = 1117;
     pub(super) const DIR_NAMES: u32 = 1118;
@@ -107,6 +109,12 @@ fn package(header: &Header) -> Option<Package> {
         license: header.text(tag::LICENSE),
         size: number(tag::LONG_SIZE).or_else(|| number(tag::SIZE)),
         installed: number(tag::INSTALL_TIME).and_then(|time| i64::try_from(time).ok()),
+        built: number(tag::BUILD_TIME).and_then(|time| i64::try_from(time).ok()),
+        changelog: header
+            .numbers(tag::CHANGELOG_TIME)
+            .into_iter()
+            .filter_map(|time| i64::try_from(time).ok())
+            .collect(),
     })
 }
 

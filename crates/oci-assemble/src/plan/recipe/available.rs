@@ -4,7 +4,6 @@
 //! is not there. So a build refuses it by name.
 
 use super::Recipe;
-use super::spec::LayerMode;
 
 /// A table or key that this version cannot carry out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,8 +22,7 @@ impl Recipe {
         sealed(self.base.verify.is_some(), "base.verify", "verification of signatures")?;
         sealed(self.base.mirror.is_some(), "base.mirror", "comparison of a mirror with its original")?;
         sealed(!self.vex.statements.is_empty(), "vex", "attestation of statements on vulnerabilities")?;
-        sealed(self.policy.is_some(), "policy", "generation of a signature policy")?;
-        sealed(self.layers.mode != LayerMode::Append, "layers.mode = \"full\"", "rechunking")
+        sealed(self.policy.is_some(), "policy", "generation of a signature policy")
     }
 }
 
@@ -42,7 +40,6 @@ mod tests {
             ("verify = { key = \"k.pub\" }\n", "base.verify"),
             ("mirror = \"oci:y\"\n", "base.mirror"),
             ("[vex]\nstatements = [\"v.json\"]\n", "vex"),
-            ("[layers]\nmode = \"full\"\n", "layers.mode = \"full\""),
         ] {
             assert_eq!(check(text).unwrap_err().key, key);
         }

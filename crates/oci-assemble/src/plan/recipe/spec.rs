@@ -168,6 +168,12 @@ pub struct Layers {
     pub mode: LayerMode,
     /// The most layers that rechunking makes.
     pub max: u32,
+    /// A map from paths to components, for rechunking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub components: Option<RecipePath>,
+    /// The image whose layers are kept; the one being replaced when absent.
+    #[serde(with = "super::text::option", skip_serializing_if = "Option::is_none")]
+    pub previous: Option<ImageReference>,
     /// Algorithm of new layers.
     pub compression: Compression,
     /// Effort.
@@ -178,7 +184,7 @@ impl Default for Layers {
     /// 64 layers: what images of the rpm-ostree family have, so clients and registries are known to cope.
     fn default() -> Self {
         let (mode, compression, level) = (LayerMode::default(), Compression::default(), Level::default());
-        Self { mode, max: 64, compression, level }
+        Self { mode, max: 64, components: None, previous: None, compression, level }
     }
 }
 

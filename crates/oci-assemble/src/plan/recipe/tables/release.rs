@@ -28,6 +28,13 @@ pub(super) const TABLES: &[Table] = &[
             ),
             // containers-storage refuses more than 500 layers.
             optional("max", Form::Integer(1, 500), "`64`", "The most layers that `\"full\"` makes."),
+            optional("components", FILE, "none", "A map from paths to components, for `\"full\"`.").also(&["map"]),
+            optional(
+                "previous",
+                IMAGE,
+                "the image being replaced",
+                "The image whose layers `\"full\"` keeps where nothing changed.",
+            ),
             optional("compression", Form::Text(Rule::Choice(COMPRESSIONS)), "`\"zstd\"`", "Algorithm of new layers."),
             optional("level", Form::Text(Rule::Choice(LEVELS)), "`\"default\"`", "Effort of the compression."),
         ],

@@ -1,0 +1,141 @@
+//! Recipes with `layers.mode = "full"`: base and additions, cut into layers together.
+
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::Arc;
+
+use oci_assemble::chunk::{ComponentMap, settle};
+use oci_assemble::image::{Digest, Image, ImageReference, Layer};
+use oci_assemble::layer::{Contents, Gate, Sources};
+use oci_assemble::plan::recipe::spec::LayerMode;
+use oci_assemble::store::CacheDir;
+use oci_assemble::store::layers::{HeldLayers, HoldOptions, ReadOptions};
+use oci_assemble::tree::FileTree;
+
+use super::build::Prepared;
+use super::plan::index_cache;
+use super::rechunk::spill_dir;
+use crate::args::{Build, SourceArgs};
+use crate::chunking::{self, Cut, CutOptions, Memory, Previous, Wanted};
+use crate::env;
+use crate::exit::{Class, Context, Failure};
+use crate::output::Writing;
+use crate::ui::Ui;
+use crate::wire::{self, BlobCache, Job};
+
+/// How the whole image is cut.
+pub(crate) struct Recut {
+    max: usize,
+    map: ComponentMap,
+    /// Of the map's bytes.
+    map_digest: Digest,
+    previous: Option<Previous>,
+}
+
+impl Recut {
+    /// What the recipe says of it; nothing when layers are appended.
+    pub(crate) fn new(
+        job: &Job,
+        args: &Build,
+        prepared: &Prepared,
+        cache: Option<&Arc<CacheDir>>,
+        blobs: &BlobCache,
+    ) -> Result<Option<Self>, Failure> {
+        Self::of(job, args.previous.as_deref(), &args.source, prepared, cache, blobs)
+    }
+
+    /// As [`Recut::new`], with the words of any command line.
+    pub(crate) fn of(
+        job: &Job,
+        named: Option<&str>,
+        source: &SourceArgs,
+        prepared: &Prepared,
+        cache: Option<&Arc<CacheDir>>,
+        blobs: &BlobCache,
+    ) -> Result<Option<Self>, Failure> {
+        let layers = &job.recipe().layers;
+        if layers.mode != LayerMode::Full {
+            if named.is_some() {
+                let text = "--previous is for recipes with layers.mode = \"full\"";
+                return Err(Failure::new(Class::Usage, text)
+                    .hint("appended layers keep their digests by themselves where their content is the same"));
+            }
+            return Ok(None);
+        }
+        let (map, map_digest) = match &layers.components {
+            None => (ComponentMap::default(), Digest::of(b"")),
+            Some(path) => {
+                let path: &Path = path.as_path();
+                let context = || format!("reading the component map {}", path.display());
+                let text = job.root.read_to_string(path).context(Class::Usage, context())?;
+                (ComponentMap::parse(&text).context(Class::Usage, context())?, Digest::of(text.as_bytes()))
+            }
+        };
+        let own = layers.previous.as_ref().map(ImageReference::to_string);
+        let platform = &prepared.base.image.config().platform;
+        let wanted = Wanted::new(named.or(own.as_deref()), &prepared.output);
+        let previous = wanted.open(platform, source, cache, blobs)?;
+        Ok(Some(Self { max: usize::try_from(layers.max).unwrap_or(usize::MAX), map, map_digest, previous }))
+    }
+
+    /// Everything that decides how the image is cut, and is not in the recipe.
+    pub(crate) fn identity(&self) -> String {
+        let record = self.previous.as_ref().map(|previous| previous.recorded.to_json()).unwrap_or_default();
+        format!("{} {}", self.map_digest, Digest::of(record.as_bytes()))
+    }
+
+    /// Cuts `tree`, whose files are in `contents`.
+    pub(crate) fn cut(
+        &self,
+        image: &Image,
+        tree: &FileTree,
+        contents: &dyn Contents,
+        prepared: &Prepared,
+    ) -> Result<Cut, Failure> {
+        let options =
+            CutOptions { max: self.max, map: &self.map, previous: self.previous.as_ref(), epoch: prepared.epoch };
+        chunking::cut(image, tree, contents, &options)
+    }
+
+    /// Writes the image that has `tree`; `added` are the contents of what is not in the base. Gives the image with its
+    /// layers.
+    #[expect(clippy::too_many_arguments, reason = "what a build decides")]
+    pub(crate) fn write(
+        &self,
+        image: Image,
+        tree: &FileTree,
+        added: &dyn Contents,
+        prepared: &Prepared,
+        output: &Writing,
+        cache: Option<&Arc<CacheDir>>,
+        jobs: NonZero<usize>,
+        ui: Ui,
+    ) -> Result<(Image, Vec<(String, Layer)>), Failure> {
+        let memory = Memory::divide(env::memory_share(), jobs);
+        let spill = wire::make_dir(&spill_dir(&prepared.output))?;
+        let pairs: Vec<_> =
+            prepared.base.image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
+        let bar = ui.bar(None, "reading layers");
+        let held = HeldLayers::open(
+            &*prepared.base.blobs,
+            &pairs,
+            index_cache(cache),
+            ReadOptions { gate: Gate::Refuse, threads: memory.jobs },
+            HoldOptions { memory: memory.held, spill: &spill },
+        );
+        bar.finish_and_clear();
+        let held = held.context(Class::Data, format!("reading the layers of {}", prepared.base.name))?;
+        let sources = Sources::new(vec![&held, added]);
+        let (tree, contents) = settle(tree, &sources).context(Class::Io, "reading what is added")?;
+        let cut = self.cut(&image, &tree, &contents, prepared)?;
+        let bar = ui.bar(None, "writing layers");
+        let previous = self.previous.as_ref();
+        let written = chunking::write(&cut, &contents, output, previous, prepared.compression, memory.jobs);
+        bar.finish_and_clear();
+        let written = written?;
+        let image = chunking::dress(image, &cut, &written)?;
+        chunking::say(&cut, &written, ui);
+        let layers = cut.chunking.layers.iter().zip(written);
+        Ok((image, layers.map(|(chunk, written)| (chunk.name.clone(), written.layer)).collect()))
+    }
+}

@@ -1,0 +1,125 @@
+//! `assemble rechunk`: the same image, cut into layers by what changes together.
+
+use std::path::{Path, PathBuf};
+
+use oci_assemble::chunk::ComponentMap;
+use oci_assemble::image::ImageReference;
+use oci_assemble::layer::{Compression, Gate};
+use oci_assemble::store::layers::{HeldLayers, HoldOptions, ReadOptions};
+use serde_json::json;
+
+use super::plan::{index_cache, merged};
+use crate::args::{Compressor, RechunkArgs};
+use crate::chunking::{self, Cut, CutOptions, Memory, Previous, Wanted};
+use crate::env;
+use crate::exit::{Class, Context, Failure};
+use crate::output::Output;
+use crate::ui::{Ui, bytes};
+use crate::wire::{self, BlobCache, OpenedImage};
+
+pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
+    let blobs = BlobCache::new(cache);
+    let cache = wire::cache(cache)?;
+    let platform = args.platform.as_deref().map(wire::platform).transpose()?;
+    let destination = wire::reference(&args.destination)?;
+    let output = Output::new(&destination)?;
+    let map = map(args.map.as_deref())?;
+    let image =
+        wire::image(&wire::reference(&args.source_image)?, platform.as_ref(), &args.source, cache.as_ref(), &blobs)?;
+    let own = &image.image.config().platform;
+    let previous =
+        Wanted::new(args.previous.as_deref(), &destination).open(own, &args.source, cache.as_ref(), &blobs)?;
+    let epoch = wire::epoch(&image.image, None)?;
+    let options = CutOptions {
+        max: usize::try_from(args.max_layers).unwrap_or(usize::MAX),
+        map: &map,
+        previous: previous.as_ref(),
+        epoch,
+    };
+    let jobs = args.jobs.unwrap_or_else(env::processors);
+    if args.dry_run {
+        let layers = merged(&image, cache.as_ref(), jobs, Gate::Refuse, ui)?;
+        let cut = chunking::cut(&image.image, layers.tree(), &layers, &options)?;
+        return show(&cut, &image, previous.as_ref(), ui);
+    }
+    let memory = Memory::divide(args.memory.unwrap_or_else(env::memory_share), jobs);
+    let spill = wire::make_dir(&spill_dir(&destination))?;
+    let pairs: Vec<_> = image.image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
+    let bar = ui.bar(None, "reading layers");
+    let held = HeldLayers::open(
+        &*image.blobs,
+        &pairs,
+        index_cache(cache.as_ref()),
+        ReadOptions { gate: Gate::Refuse, threads: memory.jobs },
+        HoldOptions { memory: memory.held, spill: &spill },
+    );
+    bar.finish_and_clear();
+    let held = held.context(Class::Data, format!("reading the layers of {}", image.name))?;
+    // The process ends when the image is written: freeing trees entry by entry would cost as much as reading them.
+    let held = std::mem::ManuallyDrop::new(held);
+    let cut = std::mem::ManuallyDrop::new(chunking::cut(&image.image, held.tree(), &*held, &options)?);
+    let compression = match args.compression {
+        Compressor::Zstd => Compression::DEFAULT,
+        Compressor::Gzip => Compression::GZIP_DEFAULT,
+    };
+    let writing = output.begin(cache.as_ref())?;
+    let bar = ui.bar(None, "writing layers");
+    let written = chunking::write(&cut, &*held, &writing, previous.as_ref(), compression, memory.jobs);
+    bar.finish_and_clear();
+    let written = written?;
+    let mut result = chunking::dress(image.image.clone(), &cut, &written)?;
+    if wire::explicit_epoch()?.is_some() {
+        result = result.with_created(epoch).with_annotation("org.opencontainers.image.created", epoch.to_string());
+    }
+    writing.store_own(&result)?.list()?;
+    if ui.json {
+        let value = json!({
+            "image": result.digest(),
+            "output": destination.to_string(),
+            "source": image.digest,
+            "previous": previous.as_ref().and_then(|previous| previous.image.as_ref()).map(|image| image.digest),
+            "layers": chunking::layers_json(&cut, &written),
+            "record": cut.chunking.recorded().layers,
+        });
+        return ui.document("rechunk", value);
+    }
+    chunking::say(&cut, &written, ui);
+    ui.say(&format!("wrote {destination}"));
+    ui.data(&result.digest().to_string())
+}
+
+fn map(path: Option<&Path>) -> Result<ComponentMap, Failure> {
+    let Some(path) = path else { return Ok(ComponentMap::default()) };
+    let context = || format!("reading the component map {}", path.display());
+    let text = std::fs::read_to_string(path).context(Class::Usage, context())?;
+    ComponentMap::parse(&text).context(Class::Usage, context())
+}
+
+/// Where what does not fit into memory goes: beside the destination, which is on a disk with room for an image.
+pub(crate) fn spill_dir(destination: &ImageReference) -> PathBuf {
+    match destination {
+        ImageReference::OciDir(place) => PathBuf::from(&place.path),
+        ImageReference::OciArchive(place) => {
+            let parent = Path::new(&place.path).parent().filter(|parent| !parent.as_os_str().is_empty());
+            parent.unwrap_or(Path::new(".")).to_owned()
+        }
+        _ => env::temp_dir(),
+    }
+}
+
+/// What would be written.
+fn show(cut: &Cut, image: &OpenedImage, previous: Option<&Previous>, ui: Ui) -> Result<(), Failure> {
+    let uncompressed = cut.chunking.layers.iter().map(|chunk| chunk.bytes).sum();
+    let ratio = chunking::ratio(&image.image, Some(uncompressed));
+    if ui.json {
+        let value = json!({
+            "source": image.digest,
+            "previous": previous.and_then(|previous| previous.image.as_ref()).map(|image| image.digest),
+            "layers": cut.chunking.layers,
+            "expected_download": cut.chunking.expected_download(ratio),
+            "record": cut.chunking.recorded().layers,
+        });
+        return ui.document("rechunk-plan", value);
+    }
+    ui.data(&cut.chunking.render(ratio, bytes))
+}

@@ -1,0 +1,192 @@
+//! Images cut anew: by `rechunk`, and by recipes with `layers.mode = "full"`.
+
+use std::fs;
+
+use oci_assemble::image::{Digest, Image};
+use oci_assemble::tree::{FileTree, Inode, Meta};
+use serde_json::Value;
+
+use crate::files::{blobs, leftovers, states};
+use crate::scene::{HEAD, Scene};
+
+/// The tree of an image, without times, which rechunking may change.
+fn tree(scene: &Scene, image: &str) -> FileTree {
+    let run = scene.run(&["inspect", "--tree", image]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let mut tree = FileTree::new();
+    for (path, inode) in FileTree::parse(&run.stdout).unwrap().iter() {
+        let meta = Meta { mtime: 0, ..inode.meta.clone() };
+        tree.insert(path.clone(), Inode { meta, kind: inode.kind.clone() });
+    }
+    tree
+}
+
+fn rechunk(scene: &Scene, more: &[&str]) -> Digest {
+    let mut words = vec!["rechunk", "oci:base:latest", "oci:cut:latest", "--max-layers", "6"];
+    words.extend(more);
+    scene.run(&words).digest()
+}
+
+fn layers(image: &Image) -> Vec<Digest> {
+    image.layers().map(|(descriptor, _)| descriptor.digest).collect()
+}
+
+#[test]
+fn rechunking_keeps_the_tree_and_the_configuration() {
+    let scene = Scene::new();
+    let digest = rechunk(&scene, &[]);
+    let (base, cut) = (scene.image("base"), scene.image("cut"));
+    assert_eq!(cut.digest(), digest);
+    assert_eq!(tree(&scene, "oci:cut"), tree(&scene, "oci:base"));
+    assert!(cut.layers().len() > 2 && cut.layers().len() <= 6, "{}", cut.layers().len());
+    assert_eq!(cut.config().layer_history().count(), cut.layers().len());
+    for (key, value) in &base.config().labels {
+        assert_eq!(cut.config().labels.get(key), Some(value));
+    }
+    assert_eq!(cut.config().created, base.config().created);
+    let lint = scene.run(&["lint", "oci:cut"]);
+    assert_eq!(lint.code, 0, "{lint:?}");
+    assert_eq!(leftovers(&scene.path("cut")), [""; 0]);
+}
+
+#[test]
+fn threads_and_memory_change_nothing() {
+    let scene = Scene::new();
+    let plenty = rechunk(&scene, &[]);
+    for more in [&["--memory", "1M"][..], &["--memory", "1G", "--jobs", "5"], &["--jobs", "1"]] {
+        fs::remove_dir_all(scene.path("cut")).unwrap();
+        assert_eq!(rechunk(&scene, more), plenty, "{more:?}");
+        // Also where the layers of the base are known by their indexes already, and where they are not.
+        fs::remove_dir_all(scene.path("cut")).unwrap();
+        fs::remove_dir_all(scene.path("cache")).unwrap();
+        assert_eq!(rechunk(&scene, more), plenty, "{more:?}");
+    }
+}
+
+#[test]
+fn what_did_not_change_keeps_its_layer_and_its_blob() {
+    let scene = Scene::new();
+    let first = rechunk(&scene, &[]);
+    let before = (states(&scene.path("cut/blobs")), layers(&scene.image("cut")));
+    assert_eq!(rechunk(&scene, &[]), first, "nothing changed, so it is the same image");
+    assert_eq!(states(&scene.path("cut/blobs")), before.0, "no blob is written again");
+
+    scene.recipe("recipe.toml", "[[file]]\npath = \"/usr/share/added\"\ncontent = \"0123456789\"\n");
+    scene.build("recipe.toml", "more");
+    let words = ["rechunk", "oci:more:latest", "oci:next:latest", "--max-layers", "6", "--previous", "oci:cut:latest"];
+    scene.run(&words).digest();
+    let next = layers(&scene.image("next"));
+    let new: Vec<_> = next.iter().filter(|digest| !before.1.contains(digest)).collect();
+    assert_eq!((new.len(), next.len()), (1, before.1.len()), "one layer for one file");
+    assert_eq!(tree(&scene, "oci:next"), tree(&scene, "oci:more"));
+
+    // A record in a file does as well, and without any the plan is another.
+    let json = scene.run(&["rechunk", "oci:base:latest", "oci:cut:latest", "--max-layers", "6", "--json"]);
+    let (schema, _) = json.json();
+    assert_eq!(schema, "assemble.rechunk/1");
+    scene.file("record.json", &json.stdout);
+    let words = ["rechunk", "oci:more:latest", "oci:again:latest", "--max-layers", "6", "--previous", "record.json"];
+    scene.run(&words).digest();
+    assert_eq!(layers(&scene.image("again")), next);
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let scene = Scene::new();
+    let words = ["rechunk", "oci:base:latest", "oci:cut:latest", "--dry-run"];
+    let run = scene.run(&words);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stdout.contains("initramfs") && run.stdout.contains("module-indexes"), "{run:?}");
+    assert!(run.stdout.lines().last().unwrap().contains("expected download"), "{run:?}");
+    assert!(!scene.path("cut").exists());
+    let (schema, value) = scene.run(&[&words[..], &["--json"]].concat()).json();
+    assert_eq!(schema, "assemble.rechunk-plan/1");
+    assert!(value["layers"].as_array().unwrap().iter().all(|layer| layer["fate"] == "new"));
+    rechunk(&scene, &[]);
+    let (_, value) = scene.run(&[&words[..], &["--max-layers", "6", "--json"]].concat()).json();
+    assert!(value["layers"].as_array().unwrap().iter().all(|layer| layer["fate"] == "kept"), "{value:#}");
+    assert_eq!(value["expected_download"], 0);
+}
+
+#[test]
+fn a_delta_says_what_is_fetched_and_why() {
+    let scene = Scene::new();
+    rechunk(&scene, &[]);
+    let (schema, value) = scene.run(&["delta", "oci:cut", "oci:cut", "--json"]).json();
+    assert_eq!((schema.as_str(), &value["download"]), ("assemble.delta/1", &Value::from(0)));
+    scene.recipe("recipe.toml", "[[file]]\npath = \"/etc/motd\"\ncontent = \"changed\\n\"\n");
+    scene.build("recipe.toml", "more");
+    let words = ["rechunk", "oci:more:latest", "oci:next:latest", "--max-layers", "6", "--previous", "oci:cut:latest"];
+    scene.run(&words).digest();
+    let (_, value) = scene.run(&["delta", "oci:cut", "oci:next", "--json"]).json();
+    let fetched: Vec<&Value> =
+        value["layers"].as_array().unwrap().iter().filter(|layer| layer["state"] != "shared").collect();
+    assert_eq!(fetched.len(), 1, "{value:#}");
+    let reason = &fetched[0]["components"][0];
+    assert_eq!((&reason["name"], &reason["change"]), (&Value::from("etc"), &Value::from("content")));
+    assert_eq!(reason["examples"][0], "/etc/motd");
+    let text = scene.run(&["delta", "oci:cut", "oci:next"]);
+    assert!(text.stdout.contains("etc: 1 paths: /etc/motd"), "{text:?}");
+    assert!(text.stdout.contains("layers shared; download"), "{text:?}");
+}
+
+#[test]
+fn a_recipe_can_cut_the_whole_image() {
+    let scene = Scene::new();
+    let recipe = |text: &str| {
+        let layers = "[layers]\nmode = \"full\"\nmax = 6\ncomponents = \"map.toml\"\n";
+        scene.recipe("full.toml", &format!("{layers}[[file]]\npath = \"/usr/share/own/text\"\ncontent = \"{text}\"\n"));
+    };
+    scene.file("map.toml", "[[component]]\nname = \"own\"\npaths = [\"/usr/share/own/**\"]\n");
+    recipe("one");
+    let first = scene.build("full.toml", "full");
+    let image = scene.image("full");
+    assert!(image.layers().len() <= 6);
+    let base = layers(&scene.image("base"));
+    assert!(layers(&image).iter().all(|digest| !base.contains(digest)));
+    assert!(image.layers().any(|(layer, _)| layer.annotations["io.assemble.components"].contains("\"own\"")));
+    let text = tree(&scene, "oci:full");
+    scene.recipe("append.toml", "[[file]]\npath = \"/usr/share/own/text\"\ncontent = \"one\"\n");
+    scene.build("append.toml", "appended");
+    assert_eq!(text, tree(&scene, "oci:appended"));
+    assert_eq!(scene.run(&["lint", "oci:full"]).code, 0);
+    // The image being replaced is what layers are kept of.
+    assert_eq!(scene.build("full.toml", "full"), first);
+    let before = layers(&image);
+    recipe("two");
+    scene.build("full.toml", "full");
+    let after = layers(&scene.image("full"));
+    assert_eq!(after.iter().filter(|digest| !before.contains(digest)).count(), 1);
+    let fresh = scene.run(&["-r", "full.toml", "-o", "oci:fresh:latest", "--previous", "none", "--json"]).json().1;
+    assert_eq!(fresh["layers"].as_array().unwrap().len(), scene.image("fresh").layers().len());
+    let refused = scene.run(&["-r", "append.toml", "-o", "oci:x:latest", "--previous", "none"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("--previous is for recipes with layers.mode = \"full\""), "{refused:?}");
+}
+
+#[test]
+fn wrong_words_are_named() {
+    let scene = Scene::new();
+    scene.file("map.toml", "[[component]]\nname = \"x\"\nfiles = [\"/x\"]\n");
+    scene.file("record.json", "[{\"bash\": 3}]");
+    scene.file("recipe.toml", format!("{HEAD}[layers]\nmode = \"full\"\ncomponents = \"absent.toml\"\n"));
+    let to = ["rechunk", "oci:base:latest", "oci:cut:latest"];
+    for (words, code, text) in [
+        (&["--max-layers", "0"][..], 2, "0 is not in 1..=500"),
+        (&["--map", "map.toml"], 2, "line 3 of the component map: unknown field `files`"),
+        (&["--previous", "record.json"], 2, "record.json is no record of layers"),
+        (&["--previous", "absent.json"], 2, "reading the record absent.json"),
+        (&["--previous", "oci:base:latest"], 2, "oci:base:latest does not say how its layers were cut"),
+        (&["--memory", "much"], 2, "expected a number"),
+    ] {
+        let run = scene.run(&[&to[..], words].concat());
+        assert_eq!((run.code, run.stdout.as_str()), (code, ""), "{run:?}");
+        assert!(run.stderr.contains(text), "{run:?}");
+        assert!(!scene.path("cut").exists() || blobs(&scene.path("cut")).is_empty(), "{words:?}");
+    }
+    let run = scene.run(&["--recipe", "recipe.toml", "--output", "oci:x:latest"]);
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(run.stderr.contains("absent.toml"), "{run:?}");
+    let run = scene.run(&["delta", "oci:base:latest", "oci:absent:latest"]);
+    assert_eq!(run.code, 2, "{run:?}");
+}

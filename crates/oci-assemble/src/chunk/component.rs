@@ -1,0 +1,311 @@
+//! A partition of the paths of a tree into what changes together.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::files::{large, pieces};
+use super::map::ComponentMap;
+use super::neutral::TAG;
+use super::place::{Place, place, source_of_compiled};
+use crate::image::Hasher;
+use crate::pkgdb::{DbKind, Packages};
+use crate::tree::{FileTree, Inode, Kind, TreePath};
+
+/// Files from this size on that nothing claims are a component each: with others they would move for nothing.
+const LARGE: u64 = 1 << 20;
+/// Size of a tar header and of the unit that contents are padded to.
+const BLOCK: u64 = 512;
+
+/// What made a path part of its component. The order is that of precedence, for files with names in several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// The recipe's map.
+    Map,
+    /// The attribute `user.component`.
+    Attribute,
+    /// An initial file system: made of many packages, and by far the largest generated file.
+    Initramfs,
+    /// What depmod writes.
+    ModuleIndexes,
+    /// The source of a package, with what is compiled from its files.
+    Package,
+    /// Kernel modules that no package owns.
+    Modules,
+    /// A kernel that no package owns.
+    Kernel,
+    /// The database of packages.
+    PackageDatabase,
+    /// What programs compute from the files of many packages.
+    Cache,
+    /// `/etc`.
+    Configuration,
+    /// One large file that nothing owns.
+    File,
+    /// Small files that nothing owns.
+    Files,
+}
+
+impl Origin {
+    /// Whether its files have only their place in common, so that one new file changes it.
+    pub fn is_catch_all(self) -> bool {
+        matches!(self, Self::Cache | Self::Configuration | Self::Files | Self::PackageDatabase)
+    }
+}
+
+/// Paths that change together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Component {
+    /// Its name: the same in the next build.
+    pub name: String,
+    /// Why it is one.
+    pub origin: Origin,
+    /// Bytes in a tar: headers and padded contents, parents left out.
+    pub bytes: u64,
+    /// Number of its paths.
+    pub paths: usize,
+    /// The first 64 bits of a digest over all that clients see of its paths. Only for planning: what decides whether a
+    /// layer is the same is its diff_id.
+    pub fingerprint: u64,
+}
+
+/// All paths of a tree, each in one component. Directories with something below them are in none: layers list them as
+/// parents.
+///
+/// Laws: every path that is no directory, and every empty directory, is in exactly one component; all names of a file are
+/// in one; the components of equal trees are equal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Components {
+    list: Vec<Component>,
+    of: Vec<(TreePath, usize)>,
+}
+
+impl Components {
+    /// The components of `tree`. `kept` is the tree before it was made neutral, which still has the tags of files.
+    pub fn new(tree: &FileTree, kept: &FileTree, packages: Option<&Packages>, map: &ComponentMap) -> Self {
+        let claims = Claims { tree, kept, packages, map, kernels: kernels(tree, packages), several: several(tree) };
+        claims.gather()
+    }
+
+    /// The components, by name.
+    pub fn list(&self) -> &[Component] {
+        &self.list
+    }
+
+    /// Paths in order, each with the index of its component.
+    pub fn paths(&self) -> impl ExactSizeIterator<Item = (&TreePath, usize)> {
+        self.of.iter().map(|(path, component)| (path, *component))
+    }
+
+    /// The component of `path`.
+    pub fn of(&self, path: &TreePath) -> Option<&Component> {
+        let at = self.of.binary_search_by(|(found, _)| found.cmp(path)).ok()?;
+        self.list.get(self.of.get(at)?.1)
+    }
+}
+
+/// Names with an origin, and what is left over.
+struct Claims<'a> {
+    tree: &'a FileTree,
+    kept: &'a FileTree,
+    packages: Option<&'a Packages>,
+    map: &'a ComponentMap,
+    /// Release → component of its kernel.
+    kernels: BTreeMap<Vec<u8>, (String, Origin)>,
+    /// Whether there is more than one directory of modules: then names of module components carry the release.
+    several: bool,
+}
+
+type Claim = (Origin, String);
+
+impl Claims<'_> {
+    fn gather(self) -> Components {
+        let mut claimed: BTreeMap<TreePath, Claim> = BTreeMap::new();
+        let mut left: Vec<(TreePath, u64)> = Vec::new();
+        for (path, inode) in self.tree.iter() {
+            let parent = inode.is_directory() && (path.is_root() || self.tree.below(path).next().is_some());
+            if parent || matches!(inode.kind, Kind::Hardlink(_)) {
+                continue;
+            }
+            let names = if inode.content().is_some() { self.tree.names(path) } else { vec![path.clone()] };
+            let best = names.iter().filter_map(|name| self.claim(name, inode)).min();
+            match best {
+                Some(claim) => drop(claimed.insert(path.clone(), claim)),
+                None => left.push((path.clone(), tar_bytes(inode))),
+            }
+        }
+        let names = pieces(&left);
+        let rest = left.into_iter().zip(names).map(|((path, _), name)| (path, (Origin::Files, name)));
+        claimed.extend(rest);
+        self.number(&claimed)
+    }
+
+    fn number(&self, claimed: &BTreeMap<TreePath, Claim>) -> Components {
+        let mut origins: BTreeMap<&str, Origin> = BTreeMap::new();
+        for (origin, name) in claimed.values() {
+            let known = origins.entry(name).or_insert(*origin);
+            *known = (*known).min(*origin);
+        }
+        let indices: BTreeMap<&str, usize> = origins.keys().enumerate().map(|(index, name)| (*name, index)).collect();
+        let empty = |(name, origin): (&&str, &Origin)| Component {
+            name: (*name).to_owned(),
+            origin: *origin,
+            bytes: 0,
+            paths: 0,
+            fingerprint: 0,
+        };
+        let mut list: Vec<Component> = origins.iter().map(empty).collect();
+        let mut prints: Vec<Hasher> = list.iter().map(|_| Hasher::default()).collect();
+        let mut of = Vec::with_capacity(claimed.len());
+        for (path, inode) in self.tree.iter() {
+            let first = match &inode.kind {
+                Kind::Hardlink(first) => first,
+                _ => path,
+            };
+            let Some(index) = claimed.get(first).and_then(|(_, name)| indices.get(name.as_str())) else { continue };
+            let component = &mut list[*index];
+            component.bytes += tar_bytes(inode);
+            component.paths += 1;
+            print(&mut prints[*index], path, inode);
+            of.push((path.clone(), *index));
+        }
+        for (component, hasher) in list.iter_mut().zip(prints) {
+            let digest = hasher.finish().hex();
+            component.fingerprint = digest.get(..16).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+        }
+        Components { list, of }
+    }
+
+    fn claim(&self, path: &TreePath, inode: &Inode) -> Option<Claim> {
+        if let Some(name) = self.map.component(path) {
+            return Some((Origin::Map, name.to_owned()));
+        }
+        if let Some(tag) = self.kept.get(path).and_then(|inode| inode.meta.xattrs.get(TAG)) {
+            let name = String::from_utf8_lossy(tag.strip_suffix(b"\0").unwrap_or(tag)).into_owned();
+            return Some((Origin::Attribute, name));
+        }
+        let owner = self.packages.and_then(|packages| packages.owner(path)).map(|package| package.source_name());
+        let owned = || owner.map(|name| (Origin::Package, name.to_owned()));
+        let is_large = inode.content().is_some_and(|content| content.size() >= LARGE);
+        match place(path) {
+            Place::Initramfs => Some((Origin::Initramfs, "initramfs".into())),
+            Place::Index(release) => Some((Origin::ModuleIndexes, self.of_release("module-indexes", release))),
+            Place::Cache if is_large => Some((Origin::File, large(path))),
+            Place::Cache => Some((Origin::Cache, "caches".into())),
+            Place::Etc if !is_large => Some((Origin::Configuration, "etc".into())),
+            Place::Kernel { release, folder } => owned().or_else(|| Some(self.kernel(release, folder))),
+            _ => owned()
+                .or_else(|| self.of_database(path, is_large))
+                .or_else(|| self.compiled(path))
+                .or_else(|| is_large.then(|| (Origin::File, large(path)))),
+        }
+    }
+
+    fn of_release(&self, name: &str, release: &[u8]) -> String {
+        if self.several { format!("{name}@{}", String::from_utf8_lossy(release)) } else { name.to_owned() }
+    }
+
+    fn kernel(&self, release: &[u8], folder: &[u8]) -> Claim {
+        if !matches!(folder, b"" | b"kernel") {
+            let name = format!("modules/{}", String::from_utf8_lossy(folder));
+            return (Origin::Modules, self.of_release(&name, release));
+        }
+        match self.kernels.get(release) {
+            Some((name, origin)) => (*origin, name.clone()),
+            None => (Origin::Kernel, self.of_release("kernel", release)),
+        }
+    }
+
+    /// A file of the package database. What dpkg keeps of one package changes with it.
+    fn of_database(&self, path: &TreePath, is_large: bool) -> Option<Claim> {
+        let packages = self.packages?;
+        let folder = if self.tree.get(&packages.path).is_some_and(Inode::is_directory) {
+            packages.path.clone()
+        } else {
+            packages.path.parent().unwrap_or_default()
+        };
+        if !path.is_below(&folder) {
+            return None;
+        }
+        if packages.kind == DbKind::Dpkg
+            && path.parent().is_some_and(|parent| parent.name() == b"info")
+            && let Some(name) = path.name().split(|byte| matches!(byte, b':' | b'.')).next()
+            && let Ok(name) = std::str::from_utf8(package_name(path.name()).unwrap_or(name))
+            && let Some(package) = packages.named(name).next()
+        {
+            return Some((Origin::Package, package.source_name().to_owned()));
+        }
+        // rpm's is one large file, and small ones beside it.
+        let name = if is_large { large(path) } else { "package-database".into() };
+        Some((Origin::PackageDatabase, name))
+    }
+
+    /// A compiled file is of the package of its source.
+    fn compiled(&self, path: &TreePath) -> Option<Claim> {
+        let source = source_of_compiled(path)?;
+        let owner = self.packages?.owner(&source)?;
+        Some((Origin::Package, owner.source_name().to_owned()))
+    }
+}
+
+/// `NAME[:ARCH].KIND`: the name may have dots, the kind has none.
+fn package_name(file: &[u8]) -> Option<&[u8]> {
+    let dot = file.iter().rposition(|byte| *byte == b'.')?;
+    file[..dot].split(|byte| *byte == b':').next()
+}
+
+/// Whether there are modules of more than one kernel release.
+fn several(tree: &FileTree) -> bool {
+    TreePath::new("usr/lib/modules")
+        .is_ok_and(|modules| tree.children(&modules).filter(|(_, inode)| inode.is_directory()).nth(1).is_some())
+}
+
+/// The component of each kernel release: that of the package which owns its modules.
+fn kernels(tree: &FileTree, packages: Option<&Packages>) -> BTreeMap<Vec<u8>, (String, Origin)> {
+    let mut kernels = BTreeMap::new();
+    let (Some(packages), Ok(modules)) = (packages, TreePath::new("usr/lib/modules")) else { return kernels };
+    for (release, _) in tree.children(&modules).filter(|(_, inode)| inode.is_directory()) {
+        let own = |name: &str| release.join(name).ok().and_then(|path| packages.owner(&path));
+        let owner = own("modules.builtin").or_else(|| own("modules.order")).or_else(|| {
+            let folder = release.join("kernel").ok()?;
+            tree.below(&folder).filter(|(_, inode)| !inode.is_directory()).find_map(|(path, _)| packages.owner(path))
+        });
+        if let Some(package) = owner {
+            kernels.insert(release.name().to_vec(), (package.source_name().to_owned(), Origin::Package));
+        }
+    }
+    kernels
+}
+
+fn tar_bytes(inode: &Inode) -> u64 {
+    BLOCK + inode.content().map_or(0, |content| content.size().next_multiple_of(BLOCK))
+}
+
+/// Hashes all that clients see of a path.
+fn print(hasher: &mut Hasher, path: &TreePath, inode: &Inode) {
+    let mut field = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    field(path.as_bytes());
+    let meta = &inode.meta;
+    field(format!("{} {} {} {} {}", inode.kind.name(), meta.mode, meta.uid, meta.gid, meta.mtime).as_bytes());
+    for (name, value) in &meta.xattrs {
+        field(name);
+        field(value);
+    }
+    match &inode.kind {
+        Kind::File(content) => {
+            field(content.digest().map(|digest| digest.to_string()).unwrap_or_default().as_bytes());
+            field(&content.size().to_le_bytes());
+        }
+        Kind::Symlink(target) => field(target),
+        Kind::Hardlink(target) => field(target.as_bytes()),
+        Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
+            field(&major.to_le_bytes());
+            field(&minor.to_le_bytes());
+        }
+        Kind::Directory | Kind::Fifo => {}
+    }
+}

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""What clients download after rechunking, and what rechunking costs: rechunk.py WORK ASSEMBLE [--shapes debian,rpm]
+
+WORK is a directory for trees and layouts (about 20 GB); what is there already is used again. ASSEMBLE is the release
+binary. The trees, of Debian's packages and of about 1.6 GB each, are made by make-tree.sh:
+
+  A   the base suite
+  A2  the same packages, installed again later
+  B   with the suites "security" and "updates": a new kernel, and what else changed
+
+For 32, 64 and 128 layers the table has the compressed bytes that a client of A downloads for A2, for B, for A with a file of
+ten bytes in /usr/lib, and for A with 50 MB of kernel modules. Each is cut with A as the image before, as a pipeline does it;
+"fresh" says what B costs when it is not. "floor" is one layer for each component. CPU is user and system time.
+"""
+import argparse, json, os, shutil, subprocess, sys, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+LAYERS = (32, 64, 128)
+FLOOR = 500
+MB = 1e6
+
+
+def run(argv, **more):
+    """Runs argv; gives its output, CPU seconds, wall seconds and peak memory in MiB."""
+    start = time.monotonic()
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, **more)
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status
+    if status:
+        sys.exit(f"{' '.join(argv)} failed")
+    return output.decode(), usage.ru_utime + usage.ru_stime, time.monotonic() - start, usage.ru_maxrss / 1024
+
+
+def make(path, argv):
+    """Makes what is not there yet."""
+    if not os.path.exists(path):
+        print(f"making {path}", file=sys.stderr, flush=True)
+        subprocess.run(argv, check=True)
+    return path
+
+
+def layers(layout, tag="latest"):
+    """Digest and size of each layer."""
+    index = json.load(open(os.path.join(layout, "index.json")))
+    (entry,) = [e for e in index["manifests"] if e["annotations"]["org.opencontainers.image.ref.name"] == tag]
+    manifest = json.load(open(os.path.join(layout, "blobs", "sha256", entry["digest"][7:])))
+    return [(layer["digest"], layer["size"], layer["annotations"]["io.assemble.layer"]) for layer in manifest["layers"]]
+
+
+class Bench:
+    def __init__(self, args, shape):
+        self.args, self.shape = args, shape
+        self.work = os.path.abspath(args.work)
+        self.cuts = os.path.join(self.work, f"cuts-{shape}")
+        shutil.rmtree(self.cuts, ignore_errors=True)
+        os.makedirs(self.cuts)
+
+    def path(self, name):
+        return os.path.join(self.work, name)
+
+    def image(self, name):
+        return self.path(f"{self.shape}-{name}")
+
+    def prepare(self):
+        """Trees, and layouts of them."""
+        script = os.path.join(HERE, "layouts.py")
+        extra = ["--rpm"] if self.shape == "rpm" else []
+        for name, suites in (("A", []), ("B", ["security", "updates"]), ("A2", [])):
+            tar = make(self.path(f"{name}.tar"), [os.path.join(HERE, "make-tree.sh"), self.path(f"{name}.tar"), *suites])
+            make(self.image(name), ["python3", "-B", script, "image", tar, self.image(name), *extra])
+        make(self.image("small"), ["python3", "-B", script, "small", self.image("A"), self.image("small")])
+        make(self.image("modules"), ["python3", "-B", script, "modules", self.image("A"), self.path("A.tar"), self.image("modules")])
+
+    def cut(self, name, count, previous="none", options=(), cache=None):
+        """Cuts an image; its layers, CPU seconds and peak memory. Without `cache` nothing is known of the image."""
+        out = os.path.join(self.cuts, f"{name}-{count}-{'fresh' if previous == 'none' else 'kept'}{''.join(options)}")
+        cache = cache or os.path.join(self.cuts, "cache")
+        if cache.startswith(self.cuts):
+            shutil.rmtree(cache, ignore_errors=True)
+        if previous != "none":
+            previous = f"oci:{previous}:latest"
+        argv = [self.args.assemble, "rechunk", f"oci:{self.image(name)}:latest", f"oci:{out}:latest", "--max-layers", str(count),
+                "--previous", previous, "--cache", cache, "--quiet", *options]
+        _, cpu, wall, memory = run(argv)
+        return out, cpu, wall, memory
+
+    def table(self):
+        print(f"\n== {self.shape}: {os.path.getsize(self.path('A.tar')) / MB:.0f} MB of tar ==", flush=True)
+        warm = self.path("cache")
+        results = {}
+        head = ("A2", "B", "B fresh", "10 bytes", "modules")
+        print(f"{'layers':>8} {'A MB':>8} " + "".join(f"{name:>18}" for name in head), flush=True)
+        for count in LAYERS + (FLOOR,):
+            base = self.cut("A", count, cache=warm)[0]
+            have = dict((digest, size) for digest, size, _ in layers(base))
+            row = {}
+            for name, key, previous in (("A2", "A2", base), ("B", "B", base), ("B", "B fresh", "none"),
+                                        ("small", "10 bytes", base), ("modules", "modules", base)):
+                out = self.cut(name, count, previous, cache=warm)[0]
+                after = layers(out)
+                fetched = [(size, title) for digest, size, title in after if digest not in have]
+                row[key] = (sum(size for size, _ in fetched), sum(size for _, size, _ in after), fetched)
+                shutil.rmtree(out)
+            results[count] = row
+            cells = "".join(f"{got / MB:9.2f} ({100 * got / all_:5.1f}%)" for got, all_, _ in (row[key] for key in head))
+            print(f"{count if count != FLOOR else 'floor':>8} {sum(have.values()) / MB:8.1f} {cells}", flush=True)
+            shutil.rmtree(base)
+        return results
+
+    def cost(self):
+        """What cutting A costs, nothing known before; with a cap on memory the same image must come out."""
+        digests = set()
+        for options in ((), ("--memory", "256M")):
+            out, cpu, wall, memory = self.cut("A", 64, options=options)
+            digests.add(tuple(layers(out)))
+            print(f"cut A into 64, {' '.join(options) or 'memory as it is'}: {cpu:.1f} CPU s, {wall:.1f} s, {memory:.0f} MiB", flush=True)
+        if len(digests) != 1:
+            sys.exit("the cap on memory changed the image")
+        again = self.cut("A2", 64, previous=os.path.join(self.cuts, "A-64-fresh"))
+        print(f"cut A2 with A before: {again[1]:.1f} CPU s, {again[2]:.1f} s, {again[3]:.0f} MiB", flush=True)
+        shutil.rmtree(self.cuts)
+        return cpu
+
+    def judge(self, results):
+        """The goals, at 64 layers; True when all are met."""
+        row = results[64]
+        initramfs = sum(size for size, title in row["A2"][2] if title.startswith("initramfs"))
+        modules = [title for _, title in row["modules"][2]]
+        share = 100 * row["B"][0] / row["B"][1]
+        goals = [
+            ("A to A2, initramfs apart: at most 1 MB", row["A2"][0] - initramfs <= 1e6, f"{(row['A2'][0] - initramfs) / MB:.3f} MB"),
+            ("A to B: at most 40 %", share <= 40, f"{share:.1f} %"),
+            ("ten bytes: at most 2 MB", row["10 bytes"][0] <= 2e6, f"{row['10 bytes'][0] / MB:.3f} MB"),
+            ("modules: their layers and the indexes only", all("modul" in title for title in modules), ", ".join(modules)),
+        ]
+        for what, met, found in goals:
+            print(f"{'met   ' if met else 'MISSED'} {what}: {found}", flush=True)
+        return all(met for _, met, _ in goals)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("work")
+    parser.add_argument("assemble")
+    parser.add_argument("--shapes", default="debian,rpm")
+    args = parser.parse_args()
+    args.assemble = os.path.abspath(args.assemble)
+    os.makedirs(args.work, exist_ok=True)
+    good = True
+    for shape in args.shapes.split(","):
+        bench = Bench(args, shape)
+        bench.prepare()
+        good &= bench.judge(bench.table())
+        bench.cost()
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
