@@ -12,4 +12,5 @@ if [ "$(id -u)" = 0 ] && [ "${BENCH_NEWER:-1}" = 1 ]; then
   "$here/../peers.sh" "$work/peers" sid
   peers=(--peers "$work/peers")
 fi
+python3 -B "$here/push.py" "$work" "$target/release/assemble" --runs "${BENCH_RUNS:-3}"
 exec python3 -B "$here/append.py" "$work" "$target/release/assemble" "${peers[@]}" --runs "${BENCH_RUNS:-5}"

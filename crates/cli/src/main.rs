@@ -8,6 +8,7 @@ mod exit;
 mod keys;
 mod locks;
 mod output;
+mod registry;
 mod ui;
 mod wire;
 mod works;
@@ -68,6 +69,7 @@ fn run(cli: &Cli, ui: Ui) -> Result<(), Failure> {
         Some(Command::Inspect(args)) => cmd::inspect::run(args, ui, cache),
         Some(Command::Boot(args)) => cmd::boot::run(args, ui, cache),
         Some(Command::Mirror(args)) => cmd::mirror::run(args, ui, cache),
+        Some(Command::Push(args)) => cmd::push::run(args, ui),
         Some(Command::Fsck(args)) => cmd::care::fsck(args, ui),
         Some(Command::Gc(args)) => cmd::care::gc(args, ui),
         Some(Command::Completions { shell }) => cmd::help::completions(*shell, ui),

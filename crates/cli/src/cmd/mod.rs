@@ -9,4 +9,5 @@ pub(crate) mod lint;
 pub(crate) mod lock;
 pub(crate) mod mirror;
 pub(crate) mod plan;
+pub(crate) mod push;
 pub(crate) mod stage;

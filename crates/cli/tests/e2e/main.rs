@@ -10,6 +10,7 @@ mod killed;
 mod lock;
 mod messages;
 mod modules;
+mod push;
 mod reproducible;
 mod rpm;
 mod rpm_kernel;
