@@ -13,6 +13,7 @@ if [ "$(id -u)" = 0 ] && [ "${BENCH_NEWER:-1}" = 1 ]; then
   "$here/../peers.sh" "$work/peers" sid
   peers=(--peers "$work/peers")
 fi
+python3 -B "$here/push.py" "$work" "$target/release/assemble" --runs "${BENCH_RUNS:-3}"
 python3 -B "$here/append.py" "$work" "$target/release/assemble" "${peers[@]}" --runs "${BENCH_RUNS:-5}"
 if [ "$(id -u)" = 0 ] && [ "${BENCH_RECHUNK:-1}" = 1 ]; then
   exec python3 -B "$here/rechunk/rechunk.py" "$work/rechunk" "$target/release/assemble"

@@ -61,6 +61,20 @@ pub(crate) struct SourceArgs {
     /// File with registry credentials
     #[arg(long, value_name = "FILE", env = "REGISTRY_AUTH_FILE", hide_env_values = true)]
     pub(crate) authfile: Option<PathBuf>,
+    /// Host besides the registry itself that may be sent its password for a token; can be repeated
+    #[arg(long = "token-host", value_name = "HOST")]
+    pub(crate) token_hosts: Vec<String>,
+}
+
+/// What is told of a push.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct PushOutput {
+    /// Print what would be sent, mounted and tagged, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// File for the receipt, as --json prints it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) receipt: Option<PathBuf>,
 }
 
 /// Build an image.
@@ -120,6 +134,8 @@ pub(crate) enum Command {
     Boot(BootArgs),
     /// Copy an image, byte for byte
     Mirror(MirrorArgs),
+    /// Bring an image into registries
+    Push(PushArgs),
     /// Cut an image into other layers, so that updates download only what changed
     Rechunk(RechunkArgs),
     /// Say what a client that has one image downloads for another, and why
@@ -300,11 +316,29 @@ fn size(text: &str) -> Result<u64, String> {
 pub(crate) struct MirrorArgs {
     /// Image to copy
     pub(crate) source_image: String,
-    /// Where to copy it, as oci:DIR[:TAG] or oci-archive:FILE[:TAG]
+    /// Where to copy it, as docker://HOST/NAME:TAG, oci:DIR[:TAG] or oci-archive:FILE[:TAG]
     pub(crate) destination: String,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) output: PushOutput,
     /// Copy one platform of an index instead of all
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PushArgs {
+    /// Image to push, as oci:DIR[:TAG] or oci-archive:FILE[:TAG]
+    pub(crate) image: String,
+    /// Where to push it, as docker://HOST/NAME:TAG
+    #[arg(required = true, value_name = "REF")]
+    pub(crate) references: Vec<String>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) output: PushOutput,
+    /// Push one platform of an index instead of all
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
 }

@@ -108,6 +108,58 @@ pub(crate) fn secret(name: &str) -> Option<Vec<u8>> {
     value.filter(|value| !value.is_empty())
 }
 
+/// Files with credentials for registries, in the order in which they are looked through (containers-auth.json(5)).
+pub(crate) fn auth_files() -> Vec<PathBuf> {
+    let path = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = path("HOME");
+    let runtime = path("XDG_RUNTIME_DIR").map(|directory| directory.join("containers"));
+    let runtime = runtime.or_else(|| {
+        // The directory of a process belongs to who runs it.
+        let user = std::fs::metadata("/proc/self").ok()?;
+        Some(format!("/run/containers/{}", std::os::unix::fs::MetadataExt::uid(&user)).into())
+    });
+    let config = path("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
+    let docker = path("DOCKER_CONFIG").or_else(|| home.map(|home| home.join(".docker")));
+    let containers = [runtime, config.map(|directory| directory.join("containers"))];
+    let files = containers.into_iter().flatten().map(|directory| directory.join("auth.json"));
+    files.chain(docker.map(|directory| directory.join("config.json"))).collect()
+}
+
+/// What a job of GitLab's pipelines may use its registry with.
+pub(crate) struct GitlabJob {
+    pub(crate) registry: String,
+    pub(crate) user: String,
+    pub(crate) password: String,
+    /// The host of the GitLab.
+    pub(crate) server: Option<String>,
+}
+
+/// The job that this process runs in, if it has a registry.
+pub(crate) fn gitlab_job() -> Option<GitlabJob> {
+    let text = |name: &str| env::var(name).ok().filter(|text| !text.is_empty());
+    text("GITLAB_CI").filter(|value| value == "true")?;
+    let (registry, user, password) = (text("CI_REGISTRY")?, text("CI_REGISTRY_USER")?, text("CI_REGISTRY_PASSWORD")?);
+    Some(GitlabJob { registry, user, password, server: text("CI_SERVER_HOST") })
+}
+
+/// Directories with certificates for registries, below which each has one of its own.
+pub(crate) fn certificate_dirs() -> Vec<PathBuf> {
+    let home = env::var_os("HOME").map(|home| Path::new(&home).join(".config/containers/certs.d"));
+    home.into_iter().chain(["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from)).collect()
+}
+
+/// Signature policies of this machine; the first that there is decides (containers-policy.json(5)).
+pub(crate) fn policy_files() -> Vec<PathBuf> {
+    let home = env::var_os("HOME").map(|home| Path::new(&home).join(".config/containers/policy.json"));
+    home.into_iter().chain([PathBuf::from("/etc/containers/policy.json")]).collect()
+}
+
+/// A number that no other process has now: for waiting times, not for secrets.
+pub(crate) fn seed() -> u64 {
+    let time = now().unsigned_abs() as u64;
+    time ^ (u64::from(std::process::id()) << 32)
+}
+
 /// Proxies for containers with a network.
 pub(crate) fn proxies() -> BTreeMap<String, String> {
     let names = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];

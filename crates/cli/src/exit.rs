@@ -7,6 +7,8 @@ use std::io::{self, ErrorKind};
 use oci_assemble::inspect::lint::LintError;
 use oci_assemble::layer::DraftError;
 use oci_assemble::plan::configure::ConfigurationError;
+use oci_assemble::publish::PublishError;
+use oci_assemble::store::registry::{KeychainError, OriginFault, RegistryError};
 use oci_assemble::store::{ProxyError, StoreError};
 
 use kmod_stage::build::{BuildError, SupportError};
@@ -125,8 +127,16 @@ fn of_system(error: &io::Error) -> Option<Class> {
 }
 
 fn of_library(error: &(dyn Error + 'static)) -> Option<Class> {
-    if let Some(error) = error.downcast_ref::<StoreError>() {
+    if let Some(error) = store_error(error) {
         return of_store(error);
+    }
+    match error.downcast_ref::<PublishError>() {
+        Some(PublishError::Tag { .. }) => return Some(Class::Usage),
+        Some(PublishError::Changed { .. }) => return Some(Class::Transient),
+        _ => {}
+    }
+    if let Some(error) = error.downcast_ref::<RegistryError>() {
+        return of_registry(error);
     }
     if let Some(error) = error.downcast_ref::<RuntimeError>() {
         return Some(of_runtime(error));
@@ -168,6 +178,38 @@ fn of_runtime(error: &RuntimeError) -> Class {
     }
 }
 
+/// The error of a store, which that of a push may be.
+fn store_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a StoreError> {
+    match error.downcast_ref::<PublishError>() {
+        Some(PublishError::Store(error)) => Some(error),
+        _ => error.downcast_ref(),
+    }
+}
+
+/// The error of a registry, which that of a store may be.
+fn registry_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a RegistryError> {
+    match store_error(error) {
+        Some(StoreError::Registry(error)) => Some(error),
+        _ => error.downcast_ref(),
+    }
+}
+
+fn of_registry(error: &RegistryError) -> Option<Class> {
+    Some(match error {
+        RegistryError::Local { .. } => return None,
+        error if error.is_denied() => Class::Permission,
+        error if error.is_transient() => Class::Transient,
+        error if error.is_missing() => Class::Usage,
+        RegistryError::Origin { .. } => Class::Permission,
+        RegistryError::Keychain { source: KeychainError::File { .. } | KeychainError::Name { .. }, .. }
+        | RegistryError::Client { .. } => Class::Usage,
+        RegistryError::Keychain { .. } | RegistryError::Network { .. } | RegistryError::Status { .. } => {
+            Class::Unavailable
+        }
+        _ => Class::Data,
+    })
+}
+
 fn of_store(error: &StoreError) -> Option<Class> {
     Some(match error {
         // What was named is not there, or it is there and is no layout.
@@ -182,6 +224,7 @@ fn of_store(error: &StoreError) -> Option<Class> {
         | StoreError::Select(_)
         | StoreError::Tag { .. } => Class::Usage,
         StoreError::InUse => Class::Transient,
+        StoreError::Registry(error) => return of_registry(error),
         StoreError::Proxy(ProxyError::Refused { message, .. }) => refused(message),
         StoreError::Proxy(proxy) if proxy.is_transient() => Class::Transient,
         StoreError::Elsewhere { .. } | StoreError::Proxy(_) => Class::Unavailable,
@@ -242,7 +285,18 @@ fn hint(class: Class, error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = chain(error).find_map(|error| error.downcast_ref::<RuntimeError>()) {
         return error.hint().map(str::to_owned);
     }
-    let of_store = chain(error).find_map(|error| error.downcast_ref::<StoreError>());
+    match chain(error).find_map(registry_error) {
+        Some(RegistryError::Unauthorized { host, .. }) => {
+            let text =
+                format!("log in with `podman login {host}` or `skopeo login {host}`, or name a file with --authfile");
+            return Some(text);
+        }
+        Some(RegistryError::Origin { what: "passwords", fault: OriginFault::Foreign, .. }) => {
+            return Some("if that host may have the password, say so with --token-host HOST".into());
+        }
+        _ => {}
+    }
+    let of_store = chain(error).find_map(store_error);
     match of_store {
         Some(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound && class == Class::Usage => {
             return Some("images are oci:DIR:TAG, oci-archive:FILE, docker://REF or containers-storage:REF; paths begin at the current directory".into());

@@ -11,6 +11,7 @@ mod kernels;
 mod keys;
 mod locks;
 mod output;
+mod registry;
 mod ui;
 mod wire;
 mod works;
@@ -73,6 +74,7 @@ fn run(cli: &Cli, ui: Ui) -> Result<(), Failure> {
         Some(Command::Mirror(args)) => cmd::mirror::run(args, ui, cache),
         Some(Command::Rechunk(args)) => cmd::rechunk::run(args, ui, cache),
         Some(Command::Delta(args)) => cmd::delta::run(args, ui, cache),
+        Some(Command::Push(args)) => cmd::push::run(args, ui),
         Some(Command::Fsck(args)) => cmd::care::fsck(args, ui),
         Some(Command::Gc(args)) => cmd::care::gc(args, ui),
         Some(Command::Cache(args)) => cmd::cache::run(args, ui, cache),

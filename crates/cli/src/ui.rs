@@ -39,13 +39,18 @@ impl Ui {
 
     /// Prints a JSON document with its schema.
     pub(crate) fn document(self, schema: &str, value: serde_json::Value) -> Result<(), Failure> {
+        self.data(&Self::text_of(schema, value))
+    }
+
+    /// The text of a JSON document with its schema.
+    pub(crate) fn text_of(schema: &str, value: serde_json::Value) -> String {
         let mut document = serde_json::Map::new();
         document.insert("schema".into(), format!("assemble.{schema}/1").into());
         match value {
             serde_json::Value::Object(fields) => document.extend(fields),
             other => drop(document.insert("value".into(), other)),
         }
-        self.data(&format!("{:#}", serde_json::Value::Object(document)))
+        format!("{:#}\n", serde_json::Value::Object(document))
     }
 
     /// Talks.

@@ -139,7 +139,7 @@ pub(crate) fn pinned(
     let name = wanted.to_string();
     let here = platform_of_machine()?;
     let platform = Some(platform.unwrap_or(&here));
-    let fetch = || Ok(Fetch { cache: blobs.open(cache)?, skopeo: skopeo(source) });
+    let fetch = || Ok(Fetch { cache: blobs.open(cache)?, client: None, skopeo: skopeo(source) });
     let pin = digest.map(|digest| PinnedReference::new(wanted.clone(), digest));
     let opened = match (&pin, is_local(wanted)) {
         (None, true) => BaseImage::open(wanted, platform, &Ambient),

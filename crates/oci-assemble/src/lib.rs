@@ -7,6 +7,8 @@ pub mod inspect;
 pub mod layer;
 pub mod pkgdb;
 pub mod plan;
+#[cfg(feature = "registry")]
+pub mod publish;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -1,15 +1,22 @@
 //! `assemble mirror`: copy an image, byte for byte.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use oci_assemble::image::ImageReference;
-use oci_assemble::store::{Ambient, MirrorOptions, Platforms, Transaction, mirror};
+use oci_assemble::image::{Descriptor, ImageReference, RegistryReference};
+use oci_assemble::publish::{Content, Mounts};
+use oci_assemble::store::registry::{Access, Kept, Repository};
+use oci_assemble::store::{
+    Ambient, BlobSource, CacheDir, MirrorOptions, Mirrored, Platforms, Transaction, mirror, open_local,
+};
 use serde_json::json;
 
+use super::push::{Pushing, ReceiptFile, Target, say, shown, value};
 use crate::args::MirrorArgs;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::output::Output;
+use crate::registry;
 use crate::ui::Ui;
 use crate::wire;
 
@@ -21,13 +28,109 @@ pub(crate) fn run(args: &MirrorArgs, ui: Ui, cache: Option<&Path>) -> Result<(),
         Some(text) => Platforms::Only(wire::platform(text)?),
         None => Platforms::All,
     };
-    let options = MirrorOptions { skopeo: wire::skopeo(&args.source), platforms, threads: env::processors() };
+    match &to {
+        ImageReference::Registry(_) => to_registry(args, &from, &platforms, ui),
+        _ => to_layout(args, &from, &to, platforms, ui, cache.as_ref()),
+    }
+}
+
+/// Copies into a registry: what is there is left alone, what the source's repository in the same registry has is mounted,
+/// and the rest goes straight through.
+fn to_registry(args: &MirrorArgs, from: &ImageReference, platforms: &Platforms, ui: Ui) -> Result<(), Failure> {
+    let targets = Target::all(std::slice::from_ref(&args.destination))?;
+    let context = || format!("opening {from}");
+    let (source, top): (Box<dyn BlobSource>, Descriptor) = match from {
+        ImageReference::OciDir(_) | ImageReference::OciArchive(_) => {
+            open_local(from, &Ambient).context(Class::Data, context())?
+        }
+        _ => {
+            let name = registry::native(from).ok_or_else(|| elsewhere(from))?;
+            let repository = repository(name, args, ui)?;
+            let found = repository.find(name).context(Class::Data, context())?;
+            (Box::new(repository), found.descriptor)
+        }
+    };
+    let image = platforms.choose(&*source, top).context(Class::Data, context())?;
+    let content = Content::gather(&*source, &image).context(Class::Data, context())?;
+    let file = ReceiptFile::prepare(args.output.receipt.as_deref().filter(|_| !args.output.dry_run))?;
+    for target in &targets {
+        let mut mounts = Mounts::new();
+        if let ImageReference::Registry(name) = from
+            && name.host == target.repository.host
+        {
+            mounts.extend(content.blobs.iter().map(|blob| (blob.digest, vec![name.repository.clone()])));
+        }
+        let pushing = Pushing::new(target, &content, &mounts, &args.source, ui)?;
+        if args.output.dry_run {
+            let plan = json!({ "plans": [pushing.plan.to_value()] });
+            return if ui.json { ui.document("push-plan", plan) } else { ui.data(&shown(&pushing.plan)) };
+        }
+        let receipt = pushing.run(&*source, |untagged| Ok(untagged))?;
+        say(&receipt, ui);
+        let fields = json!({
+            "image": image.digest, "media_type": image.media_type.as_str(), "to": args.destination,
+            "receipt": value(&receipt)?,
+        });
+        if let Some(file) = &file {
+            file.finish(&Ui::text_of("receipt", json!({ "receipts": [value(&receipt)?] })))?;
+        }
+        if ui.json {
+            return ui.document("mirror", fields);
+        }
+    }
+    ui.data(&image.digest.to_string())
+}
+
+fn repository(name: &RegistryReference, args: &MirrorArgs, ui: Ui) -> Result<Repository, Failure> {
+    let client = registry::client(&name.host, &args.source, ui, None)?;
+    Repository::new(&client, name, Access::Pull).context(Class::Usage, format!("opening {name}"))
+}
+
+fn elsewhere(from: &ImageReference) -> Failure {
+    let text = match from {
+        ImageReference::Registry(_) => format!("the signature policy of this machine must look at {from}"),
+        _ => format!("{from} cannot be passed on without being stored"),
+    };
+    Failure::new(Class::Usage, text).hint("mirror it to oci:DIR:TAG, and push that")
+}
+
+fn to_layout(
+    args: &MirrorArgs,
+    from: &ImageReference,
+    to: &ImageReference,
+    platforms: Platforms,
+    ui: Ui,
+    cache: Option<&Arc<CacheDir>>,
+) -> Result<(), Failure> {
+    if args.output.dry_run || args.output.receipt.is_some() {
+        let text = "--dry-run and --receipt are for copies into registries";
+        return Err(Failure::new(Class::Usage, text));
+    }
     let mut moved = Vec::new();
     let context = format!("copying {from}");
-    let output = Output::new(&to)?.begin(cache.as_ref())?;
+    let output = Output::new(to)?.begin(cache)?;
+    let native = registry::native(from).map(|name| Ok((name, repository(name, args, ui)?))).transpose()?;
     let bar = ui.bar(None, &context);
     let image = output.mirror(|into: Transaction, tag: Option<&str>| {
-        let copied = mirror(&from, &Ambient, into, tag, &options).context(Class::Data, context.clone())?;
+        let copied: Result<Mirrored, _> = match native {
+            Some((name, repository)) => {
+                let fetched = {
+                    let kept = Kept::new(repository, &into);
+                    let image = kept.find(name).and_then(|top| platforms.choose(&kept, top));
+                    image.and_then(|image| kept.fetch_all(&image).map(|()| image))
+                };
+                fetched.and_then(|image| {
+                    let committed = into.commit(tag, &image)?;
+                    Ok(Mirrored { image, committed })
+                })
+            }
+            None => {
+                let options =
+                    MirrorOptions { skopeo: wire::skopeo(&args.source), platforms, threads: env::processors() };
+                mirror(from, &Ambient, into, tag, &options)
+            }
+        };
+        let copied = copied.context(Class::Data, context.clone())?;
         moved.clone_from(&copied.committed.moved);
         Ok(copied.image)
     });

@@ -12,5 +12,6 @@ pub(crate) mod lint;
 pub(crate) mod lock;
 pub(crate) mod mirror;
 pub(crate) mod plan;
+pub(crate) mod push;
 pub(crate) mod rechunk;
 pub(crate) mod stage;

@@ -107,6 +107,10 @@ pub enum StoreError {
     #[cfg(feature = "pull")]
     #[error(transparent)]
     Proxy(#[from] super::mirror::ProxyError),
+    /// A registry did not do what it was asked.
+    #[cfg(feature = "registry")]
+    #[error(transparent)]
+    Registry(#[from] Box<super::registry::RegistryError>),
     /// A tar that is not a layout.
     #[error("not an OCI archive")]
     Archive(#[from] ArchiveFault),
@@ -129,11 +133,25 @@ impl From<StoreError> for io::Error {
     }
 }
 
-/// Makes an [`StoreError::Io`] of what the system said.
+#[cfg(feature = "registry")]
+impl From<super::registry::RegistryError> for StoreError {
+    fn from(error: super::registry::RegistryError) -> Self {
+        Self::Registry(Box::new(error))
+    }
+}
+
+/// Makes an [`StoreError::Io`] of what the system said; or what a reader of ours said, if it was one.
 pub(super) fn io(action: &'static str, path: impl Into<String>) -> impl FnOnce(io::Error) -> StoreError {
-    move |source| match mismatch(&source) {
-        Some(mismatch) => StoreError::Blob(mismatch),
-        None => StoreError::Io { action, path: path.into(), source },
+    move |source| {
+        if let Some(mismatch) = mismatch(&source) {
+            return StoreError::Blob(mismatch);
+        }
+        #[cfg(feature = "registry")]
+        let source = match super::registry::of_registry(source) {
+            Ok(error) => return error,
+            Err(source) => source,
+        };
+        StoreError::Io { action, path: path.into(), source }
     }
 }
 

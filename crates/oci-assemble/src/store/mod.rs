@@ -10,10 +10,13 @@
 
 pub mod dir;
 pub mod layers;
+#[cfg(feature = "registry")]
+pub mod registry;
 
 mod archive;
 mod blob;
 mod cache;
+mod copy;
 mod error;
 mod file;
 mod fsck;
@@ -25,22 +28,24 @@ mod mirror;
 mod parallel;
 mod resolve;
 #[cfg(test)]
-mod scratch;
+#[cfg_attr(not(any(feature = "pull", feature = "registry")), expect(dead_code, reason = "the registry in it"))]
+pub(crate) mod scratch;
 mod source;
 mod verified;
 
 pub use archive::{Archive, ArchiveFault, write_archive};
 pub use blob::{BlobSource, BlobStore, VerifiedReader, read_document};
 pub use cache::{CacheDir, CacheEntry, CacheKind};
+pub use copy::{Mirrored, Platforms, copy};
 pub use error::StoreError;
 pub use fsck::{Finding, FsckReport, fsck};
 pub use gc::{GcMode, GcReport, expire, gc};
 pub use kept::KeptContents;
 pub use layout::{BlobSink, BlobWriter, Committed, Layout, Taken, Transaction};
 #[cfg(feature = "pull")]
-pub use mirror::{MirrorOptions, Mirrored, Platforms, ProxyError, Remote, SkopeoOptions, mirror};
+pub use mirror::{MirrorOptions, ProxyError, Remote, SkopeoOptions, mirror};
 pub use resolve::{MAX_DEPTH, Resolved, reachable, resolve, select};
-#[cfg(feature = "pull")]
+#[cfg(any(feature = "pull", feature = "registry"))]
 pub use source::Fetch;
-pub use source::{Ambient, BaseImage, Places};
+pub use source::{Ambient, BaseImage, Places, open_local};
 pub use verified::Verified;

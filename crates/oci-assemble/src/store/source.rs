@@ -39,13 +39,36 @@ impl Places for Dir {
 }
 
 /// What is needed to fetch images that are not on disk.
-#[cfg(feature = "pull")]
+#[cfg(any(feature = "pull", feature = "registry"))]
 #[derive(Debug)]
 pub struct Fetch {
     /// The layout into which blobs are fetched.
     pub cache: super::layout::Transaction,
-    /// How skopeo is called.
+    /// The client that reads registries; without one, skopeo does.
+    #[cfg(feature = "registry")]
+    pub client: Option<super::registry::Client>,
+    /// How skopeo is called, for what the client does not read.
+    #[cfg(feature = "pull")]
     pub skopeo: super::mirror::SkopeoOptions,
+}
+
+#[cfg(any(feature = "pull", feature = "registry"))]
+impl Fetch {
+    /// Opens what a reference names that is not on this machine's disk. Its blobs are fetched into the cache when they are
+    /// read for the first time.
+    fn open(self, reference: &ImageReference) -> Result<(Box<dyn BlobSource>, Descriptor)> {
+        #[cfg(feature = "registry")]
+        if let (ImageReference::Registry(name), Some(client)) = (reference, &self.client) {
+            let repository = super::registry::Repository::new(client, name, super::registry::Access::Pull)?;
+            let kept = super::registry::Kept::new(repository, self.cache);
+            let top = kept.find(name)?;
+            return Ok((Box::new(kept), top));
+        }
+        #[cfg(feature = "pull")]
+        return super::mirror::open_remote(reference, self.skopeo, self.cache);
+        #[cfg(not(feature = "pull"))]
+        Err(StoreError::Elsewhere { reference: reference.to_string() })
+    }
 }
 
 /// An image to build upon, and where its blobs come from.
@@ -75,7 +98,7 @@ impl BaseImage {
 
     /// As [`BaseImage::open`], wherever the image is. If it is not on disk, its blobs are fetched when they are read for
     /// the first time.
-    #[cfg(feature = "pull")]
+    #[cfg(any(feature = "pull", feature = "registry"))]
     pub fn fetch(
         reference: &ImageReference,
         platform: Option<&Platform>,
@@ -85,7 +108,7 @@ impl BaseImage {
         match reference {
             ImageReference::OciDir(_) | ImageReference::OciArchive(_) => Self::open(reference, platform, places),
             ImageReference::Registry(_) | ImageReference::ContainersStorage(_) => {
-                Self::resolve(super::mirror::open_remote(reference, fetch.skopeo, fetch.cache)?, platform)
+                Self::resolve(fetch.open(reference)?, platform)
             }
         }
     }
@@ -97,7 +120,7 @@ impl BaseImage {
     }
 
     /// As [`BaseImage::open_pinned`], wherever the image is.
-    #[cfg(feature = "pull")]
+    #[cfg(any(feature = "pull", feature = "registry"))]
     pub fn fetch_pinned(
         pinned: &PinnedReference,
         platform: Option<&Platform>,
@@ -129,7 +152,7 @@ impl BaseImage {
 }
 
 /// Opens a layout or an archive, and says what the reference names in it.
-pub(super) fn open_local(reference: &ImageReference, places: &dyn Places) -> Result<(Box<dyn BlobSource>, Descriptor)> {
+pub fn open_local(reference: &ImageReference, places: &dyn Places) -> Result<(Box<dyn BlobSource>, Descriptor)> {
     match reference {
         ImageReference::OciDir(name) => {
             let layout = layout(name, places)?;

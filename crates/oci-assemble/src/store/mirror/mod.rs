@@ -13,22 +13,13 @@ pub use remote::Remote;
 pub use skopeo::{ProxyError, SkopeoOptions};
 
 use super::blob::BlobSource;
+use super::copy::{Mirrored, Platforms, copy};
 use super::error::Result;
-use super::layout::{Committed, Transaction};
+use super::layout::Transaction;
 use super::parallel::for_each;
-use super::resolve::{reachable, resolve};
+use super::resolve::reachable;
 use super::source::{Places, open_local};
-use crate::image::{Descriptor, ImageReference, Platform};
-
-/// Which images of an index are copied.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Platforms {
-    /// The index and all that it lists: the copy has the digest of the original.
-    #[default]
-    All,
-    /// One image: the copy has the digest of its manifest.
-    Only(Platform),
-}
+use crate::image::{Descriptor, ImageReference};
 
 /// How to copy.
 #[derive(Clone, Debug)]
@@ -52,15 +43,6 @@ impl Default for MirrorOptions {
     }
 }
 
-/// A copy that was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mirrored {
-    /// What is listed in the layout now.
-    pub image: Descriptor,
-    /// What that did to the list.
-    pub committed: Committed,
-}
-
 /// Copies the image at `from` into a layout and lists it under `tag`. If the reference has a digest, that is what is
 /// copied, or nothing.
 ///
@@ -76,14 +58,11 @@ pub fn mirror(
     let image = match from {
         ImageReference::OciDir(_) | ImageReference::OciArchive(_) => {
             let (source, top) = open_local(from, places)?;
-            let image = choose(&*source, top, &options.platforms)?;
-            let blobs = reachable(&*source, std::slice::from_ref(&image))?;
-            into.take_all(&*source, &blobs, options.threads)?;
-            image
+            return copy(&*source, top, &options.platforms, into, tag, options.threads);
         }
         ImageReference::Registry(_) | ImageReference::ContainersStorage(_) => {
             let remote = Remote::new(from.clone(), options.skopeo.clone(), &into);
-            let image = choose(&remote, top(&remote, from)?, &options.platforms)?;
+            let image = options.platforms.choose(&remote, top(&remote, from)?)?;
             let blobs = reachable(&remote, std::slice::from_ref(&image))?;
             for_each(&blobs, options.threads, |blob| remote.open(blob).map(drop))?;
             image
@@ -102,13 +81,6 @@ fn top<T: std::borrow::Borrow<Transaction> + Send + Sync>(
     match reference {
         ImageReference::ContainersStorage(_) => storage::uncompressed(remote, &top),
         _ => Ok(top),
-    }
-}
-
-fn choose(source: &dyn BlobSource, top: Descriptor, platforms: &Platforms) -> Result<Descriptor> {
-    match platforms {
-        Platforms::All => Ok(top),
-        Platforms::Only(platform) => Ok(resolve(source, &top, Some(platform))?.manifest),
     }
 }
 

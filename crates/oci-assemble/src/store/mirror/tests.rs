@@ -2,60 +2,13 @@
 //! Against a registry and a containers-storage of this machine.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use super::*;
 use crate::image::{Digest, Encoding, Image, Index, Layer, MediaType, Mismatch};
-use crate::store::scratch::{Scratch, lacks, open};
+use crate::store::scratch::{Registry, Scratch, lacks, open};
 use crate::store::{Ambient, BaseImage, Fetch, Layout, StoreError, fsck, resolve, write_archive};
 use crate::testing::image::{amd64, docker_image, image};
-
-/// A registry on a free port, ended when dropped.
-struct Registry {
-    process: Child,
-    files: Scratch,
-    address: String,
-}
-
-impl Registry {
-    fn start() -> Self {
-        let files = Scratch::new();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
-        let config = format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {:?}}}}}\nhttp: {{addr: \"{address}\"}}\n",
-            files.path("data")
-        );
-        fs::write(files.path("config.yml"), config).unwrap();
-        let process = Command::new("docker-registry")
-            .arg("serve")
-            .arg(files.path("config.yml"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        for _ in 0..200 {
-            if TcpStream::connect(&address).is_ok() {
-                return Self { process, files, address };
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("no registry at {address}");
-    }
-
-    fn reference(&self, rest: &str) -> ImageReference {
-        format!("docker://{}/{rest}", self.address).parse().unwrap()
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
 
 fn skopeo(arguments: &[&str]) {
     let output = Command::new("skopeo").args(arguments).output().unwrap();
@@ -196,7 +149,7 @@ fn a_base_in_a_registry_is_fetched_as_it_is_read() {
     let registry = Registry::start();
     push(&scratch, "t", &registry, "base:t");
     let cache = Scratch::new();
-    let fetch = || Fetch { cache: Layout::write(cache.dir()).unwrap(), skopeo: options().skopeo };
+    let fetch = || Fetch { cache: Layout::write(cache.dir()).unwrap(), client: None, skopeo: options().skopeo };
     let reference = registry.reference("base:t");
     let base = BaseImage::fetch(&reference, Some(&amd64()), &Ambient, fetch()).unwrap();
     let digest = image(&["first", "second"]).digest();

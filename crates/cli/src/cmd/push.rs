@@ -1,0 +1,233 @@
+//! `assemble push`: bring an image into registries.
+
+use std::path::{Path, PathBuf};
+
+use indicatif::ProgressBar;
+use oci_assemble::image::{Descriptor, ImageReference, RegistryReference};
+use oci_assemble::publish::{
+    BlobAction, Content, Mounts, PushPlan, Receipt, Untagged, base_mounts, observe, push as carry_out,
+};
+use oci_assemble::store::registry::{Access, Repository};
+use oci_assemble::store::{Ambient, BlobSource, Platforms, open_local};
+use serde_json::{Value, json};
+
+use crate::args::{PushArgs, PushOutput, SourceArgs};
+use crate::exit::{Class, Context, Failure};
+use crate::registry;
+use crate::ui::{Ui, bytes};
+use crate::wire;
+
+/// A repository, and the tags that an image gets there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) repository: RegistryReference,
+    pub(crate) tags: Vec<String>,
+}
+
+impl Target {
+    /// The targets that references name, each repository once.
+    pub(crate) fn all(names: &[String]) -> Result<Vec<Self>, Failure> {
+        let mut targets: Vec<Self> = Vec::new();
+        for text in names {
+            let ImageReference::Registry(name) = wire::reference(text)? else {
+                return Err(Failure::new(Class::Usage, format!("images cannot be pushed to {text}"))
+                    .hint("registries are docker://HOST/NAME:TAG; `assemble mirror` writes layouts and archives"));
+            };
+            if name.digest.is_some() {
+                return Err(Failure::new(Class::Usage, format!("{text} names a digest, which is the image's own"))
+                    .hint("name a tag instead"));
+            }
+            let tag = name.tag.clone().ok_or_else(|| {
+                Failure::new(Class::Usage, format!("{text} has no tag")).hint(format!("write {text}:TAG"))
+            })?;
+            let repository = RegistryReference { tag: None, ..name };
+            match targets.iter_mut().find(|target| target.repository == repository) {
+                Some(target) => target.tags.push(tag),
+                None => targets.push(Self { repository, tags: vec![tag] }),
+            }
+        }
+        Ok(targets)
+    }
+}
+
+/// Where receipts go that are asked for in a file. Opened before anything is pushed: a push whose receipt is lost would
+/// have to be looked up.
+pub(crate) struct ReceiptFile {
+    path: PathBuf,
+    part: PathBuf,
+}
+
+impl ReceiptFile {
+    pub(crate) fn prepare(path: Option<&Path>) -> Result<Option<Self>, Failure> {
+        let Some(path) = path else { return Ok(None) };
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let file = Self { path: path.to_owned(), part: part.into() };
+        std::fs::File::create(&file.part).context(Class::Io, format!("creating {}", path.display()))?;
+        Ok(Some(file))
+    }
+
+    pub(crate) fn finish(&self, text: &str) -> Result<(), Failure> {
+        let written = std::fs::write(&self.part, text).and_then(|()| std::fs::rename(&self.part, &self.path));
+        written.context(Class::Io, format!("writing {}", self.path.display()))
+    }
+}
+
+impl Drop for ReceiptFile {
+    fn drop(&mut self) {
+        // Gone by now if it was finished.
+        let _ = std::fs::remove_file(&self.part);
+    }
+}
+
+pub(crate) fn run(args: &PushArgs, ui: Ui) -> Result<(), Failure> {
+    let targets = Target::all(&args.references)?;
+    let from = wire::reference(&args.image)?;
+    if !wire::is_local(&from) {
+        return Err(Failure::new(Class::Usage, format!("{from} is not on this machine's disk"))
+            .hint("`assemble mirror SRC docker://HOST/NAME:TAG` copies between registries"));
+    }
+    let (source, top) = open_local(&from, &Ambient).context(Class::Data, format!("opening {from}"))?;
+    let platforms = args.platform.as_deref().map(wire::platform).transpose()?;
+    let platforms = platforms.map_or(Platforms::All, Platforms::Only);
+    let top = platforms.choose(&*source, top).context(Class::Data, format!("opening {from}"))?;
+    push(&*source, &top, &targets, &args.source, &args.output, ui, |_, untagged| Ok(untagged))
+}
+
+/// Pushes an image to all targets, and prints what was, or would be, done. `attach` may attach manifests to an image
+/// before its tags are set.
+pub(crate) fn push(
+    source: &dyn BlobSource,
+    top: &Descriptor,
+    targets: &[Target],
+    access: &SourceArgs,
+    output: &PushOutput,
+    ui: Ui,
+    attach: impl for<'r> Fn(&Target, Untagged<'r>) -> Result<Untagged<'r>, Failure>,
+) -> Result<(), Failure> {
+    let content = Content::gather(source, top).context(Class::Data, "reading the image")?;
+    let file = ReceiptFile::prepare(output.receipt.as_deref().filter(|_| !output.dry_run))?;
+    let mut done = Vec::new();
+    for target in targets {
+        let pushing = Pushing::new(target, &content, &Mounts::new(), access, ui)?;
+        if output.dry_run {
+            done.push(pushing.plan.to_value());
+            if !ui.json {
+                ui.data(&shown(&pushing.plan))?;
+            }
+            continue;
+        }
+        let receipt = pushing.run(source, |untagged| attach(target, untagged))?;
+        say(&receipt, ui);
+        done.push(value(&receipt)?);
+    }
+    if output.dry_run {
+        return if ui.json { ui.document("push-plan", json!({ "plans": done })) } else { Ok(()) };
+    }
+    finish(done, file, ui, &top.digest.to_string())
+}
+
+/// Writes and prints receipts.
+pub(crate) fn finish(receipts: Vec<Value>, file: Option<ReceiptFile>, ui: Ui, digest: &str) -> Result<(), Failure> {
+    let document = json!({ "receipts": receipts });
+    if let Some(file) = file {
+        file.finish(&Ui::text_of("receipt", document.clone()))?;
+    }
+    if ui.json { ui.document("receipt", document) } else { ui.data(digest) }
+}
+
+/// A push that was planned.
+pub(crate) struct Pushing<'c> {
+    repository: Repository,
+    content: &'c Content,
+    pub(crate) plan: PushPlan,
+    bar: ProgressBar,
+}
+
+impl<'c> Pushing<'c> {
+    /// Asks the registry what it has. `mounts` are blobs that other repositories of it are known to have, beside those of
+    /// the image's base.
+    pub(crate) fn new(
+        target: &Target,
+        content: &'c Content,
+        mounts: &Mounts,
+        access: &SourceArgs,
+        ui: Ui,
+    ) -> Result<Self, Failure> {
+        let Target { repository: name, tags } = target;
+        let context = || format!("asking {}/{}", name.host, name.repository);
+        let bar = ui.bar(Some(0), &format!("pushing to {}/{}", name.host, name.repository));
+        let client = registry::client(&name.host, access, ui, Some(bar.clone()))?;
+        let repository = Repository::new(&client, name, Access::Push).context(Class::Usage, context())?;
+        let mut all = base_mounts(&client, &name.host, content).context(Class::Data, context())?;
+        for (blob, from) in mounts {
+            all.entry(*blob).or_default().extend(from.iter().cloned());
+        }
+        let observed = observe(&repository, content, tags).context(Class::Data, context())?;
+        let plan = PushPlan::new(content, &observed, &all, tags);
+        Ok(Self { repository, content, plan, bar })
+    }
+
+    /// Does it.
+    pub(crate) fn run(
+        &self,
+        source: &dyn BlobSource,
+        attach: impl for<'r> FnOnce(Untagged<'r>) -> Result<Untagged<'r>, Failure>,
+    ) -> Result<Receipt, Failure> {
+        let context = || format!("pushing to {}", self.plan.repository);
+        self.bar.set_length(self.plan.bytes(|action| *action != BlobAction::Present));
+        let pushed = carry_out(&self.repository, self.content, &self.plan, source);
+        self.bar.finish_and_clear();
+        let untagged = attach(pushed.context(Class::Data, context())?)?;
+        untagged.tag().context(Class::Data, context())
+    }
+}
+
+pub(crate) fn value(receipt: &Receipt) -> Result<Value, Failure> {
+    serde_json::to_value(receipt).context(Class::Io, "writing the receipt")
+}
+
+/// Says in words what a receipt says.
+pub(crate) fn say(receipt: &Receipt, ui: Ui) {
+    let totals = receipt.bytes;
+    ui.say(&format!(
+        "{}: {} sent, {} mounted, {} there before",
+        receipt.repository,
+        bytes(totals.uploaded),
+        bytes(totals.mounted),
+        bytes(totals.present)
+    ));
+    for tag in &receipt.tags {
+        let moved = match tag.from {
+            None => "new".to_owned(),
+            Some(from) if from == tag.to => "as before".to_owned(),
+            Some(from) => format!("was {from}"),
+        };
+        ui.say(&format!("{}:{} is {} ({moved})", receipt.repository, tag.tag, tag.to));
+        if tag.raced {
+            ui.say(&format!("warning: somebody else moved {} while this ran; one of the two has lost", tag.tag));
+        }
+    }
+}
+
+/// A plan in words: a line a blob, manifest and tag.
+pub(crate) fn shown(plan: &PushPlan) -> String {
+    let mut text = format!("{}\n", plan.repository);
+    for planned in &plan.blobs {
+        let (verb, from) = match &planned.action {
+            BlobAction::Present => ("keep  ", String::new()),
+            BlobAction::Mount(from) => ("mount ", format!(" from {}", from.join(" or "))),
+            BlobAction::Upload => ("send  ", String::new()),
+        };
+        text.push_str(&format!("  {verb} {}  {}{from}\n", planned.blob.digest, bytes(planned.blob.size)));
+    }
+    for planned in &plan.manifests {
+        let verb = if planned.present { "keep  " } else { "send  " };
+        text.push_str(&format!("  {verb} {}  manifest\n", planned.manifest.digest));
+    }
+    for planned in &plan.tags {
+        let from = planned.from.map_or_else(|| "new".to_owned(), |from| format!("now {from}"));
+        text.push_str(&format!("  tag    {} → {} ({from})\n", planned.tag, planned.to));
+    }
+    text
+}

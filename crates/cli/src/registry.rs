@@ -1,0 +1,195 @@
+//! Clients of registries: where credentials, certificates and proxies of this machine are.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use indicatif::ProgressBar;
+use oci_assemble::image::{ImageReference, RegistryReference};
+use oci_assemble::store::registry::{
+    AuthFile, AuthFiles, Client, ClientOptions, Credential, CredentialHelper, Event, KeychainError, MAX_AUTH_FILE,
+    Proxies,
+};
+use serde_json::Value;
+
+use crate::args::SourceArgs;
+use crate::env;
+use crate::exit::{Class, Context, Failure};
+use crate::ui::Ui;
+
+/// Bytes of a policy or a certificate that are read.
+const MAX_FILE: u64 = 1 << 20;
+
+/// A client for one registry. Certificates that this machine has for it are trusted for it alone.
+/// `bar` shows bytes that are sent.
+pub(crate) fn client(host: &str, source: &SourceArgs, ui: Ui, bar: Option<ProgressBar>) -> Result<Client, Failure> {
+    let mut files = Vec::new();
+    match &source.authfile {
+        Some(path) => files.push(auth_file(path)?.ok_or_else(|| {
+            Failure::new(Class::Usage, format!("there is no file {} with credentials", path.display()))
+        })?),
+        None => {
+            for path in env::auth_files() {
+                files.extend(auth_file(&path)?);
+            }
+        }
+    }
+    let mut token_hosts: BTreeSet<String> = source.token_hosts.iter().cloned().collect();
+    if let Some(job) = env::gitlab_job() {
+        let password = Credential::Password { name: job.user, password: job.password };
+        files.push(AuthFile::of("the variables of the GitLab job", &job.registry, password));
+        // The registry of a GitLab has its token server in that GitLab.
+        if job.registry == host {
+            token_hosts.extend(job.server);
+        }
+    }
+    let proxy = env::proxies();
+    let named =
+        |low: &str, high: &str| proxy.get(low).or_else(|| proxy.get(high)).filter(|url| !url.is_empty()).cloned();
+    let listener = move |event: &Event| match (event, &bar) {
+        (Event::Retry { cause, wait }, _) => ui.say(&format!("{cause}; trying again in {:.1} s", wait.as_secs_f32())),
+        (Event::Sent { bytes }, Some(bar)) => bar.inc(*bytes),
+        _ => {}
+    };
+    let options = ClientOptions {
+        plain_http: source.insecure,
+        roots: certificates(host),
+        token_hosts,
+        proxies: Proxies {
+            http: named("http_proxy", "HTTP_PROXY"),
+            https: named("https_proxy", "HTTPS_PROXY"),
+            except: named("no_proxy", "NO_PROXY"),
+        },
+        seed: env::seed(),
+        listener: Some(Arc::new(listener)),
+        ..ClientOptions::default()
+    };
+    Ok(Client::new(options, AuthFiles::new(files, Helpers)))
+}
+
+fn auth_file(path: &Path) -> Result<Option<AuthFile>, Failure> {
+    let context = || format!("reading credentials from {}", path.display());
+    let bytes = match std::fs::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Failure::of(Class::Io, context(), error)),
+        Ok(file) => bounded(file, MAX_AUTH_FILE as u64 + 1).context(Class::Io, context())?,
+    };
+    AuthFile::parse(&path.display().to_string(), &bytes).map(Some).context(Class::Usage, context())
+}
+
+fn bounded(file: std::fs::File, limit: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Certificates to trust for a registry (containers-certs.d(5)): every `.crt` in its directories.
+fn certificates(host: &str) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    for directory in env::certificate_dirs() {
+        let entries = std::fs::read_dir(directory.join(host)).into_iter().flatten().flatten();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "crt"));
+        paths.sort();
+        found.extend(paths.iter().filter_map(|path| bounded(std::fs::File::open(path).ok()?, MAX_FILE).ok()));
+    }
+    found
+}
+
+/// Runs docker-credential-NAME, which may ask a keyring or a cloud.
+struct Helpers;
+
+impl CredentialHelper for Helpers {
+    fn ask(&self, name: &str, server: &str) -> Result<Option<Vec<u8>>, KeychainError> {
+        let failed =
+            |source: Box<dyn std::error::Error + Send + Sync>| KeychainError::Helper { name: name.into(), source };
+        let program = format!("docker-credential-{name}");
+        let mut child = Command::new(&program)
+            .arg("get")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .map_err(|error| failed(error.into()))?;
+        if let Some(mut input) = child.stdin.take() {
+            // A helper that does not read has its reason, which its exit tells.
+            let _ = input.write_all(server.as_bytes());
+        }
+        let mut answer = Vec::new();
+        if let Some(output) = child.stdout.take() {
+            output.take(MAX_AUTH_FILE as u64).read_to_end(&mut answer).map_err(|error| failed(error.into()))?;
+        }
+        let status = child.wait().map_err(|error| failed(error.into()))?;
+        if status.success() {
+            return Ok(Some(answer));
+        }
+        // What docker-credential-helpers write when they know nothing of a server; on standard output.
+        if String::from_utf8_lossy(&answer).contains("credentials not found") {
+            return Ok(None);
+        }
+        Err(failed(format!("it ended with {status}").into()))
+    }
+}
+
+/// Whether this machine's signature policy could refuse the image: then skopeo must fetch it, which enforces the policy.
+pub(crate) fn is_policed(reference: &RegistryReference) -> bool {
+    let policy = env::policy_files().into_iter().find_map(|path| std::fs::File::open(path).ok());
+    let Some(bytes) = policy.and_then(|file| bounded(file, MAX_FILE).ok()) else { return false };
+    // What cannot be read skopeo shall refuse.
+    serde_json::from_slice(&bytes)
+        .map_or(true, |policy| polices(&policy, &format!("{}/{}", reference.host, reference.repository)))
+}
+
+/// Whether a policy (containers-policy.json(5)) asks more of `name` than that it is there. A scope that might apply
+/// counts: whoever wrote one wants to have it looked at.
+fn polices(policy: &Value, name: &str) -> bool {
+    let accepts = |rules: &Value| {
+        let rules = rules.as_array().map(Vec::as_slice).unwrap_or_default();
+        !rules.is_empty() && rules.iter().all(|rule| rule["type"] == "insecureAcceptAnything")
+    };
+    let host = name.split('/').next().unwrap_or(name);
+    let applies = |scope: &str| match scope.strip_prefix("*.") {
+        Some(domain) => host.ends_with(domain),
+        None => name.starts_with(scope) || scope.starts_with(name),
+    };
+    let scopes = policy["transports"]["docker"].as_object();
+    let demanding = scopes.into_iter().flatten().any(|(scope, rules)| applies(scope) && !accepts(rules));
+    demanding || !accepts(&policy["default"])
+}
+
+/// The registry of a reference that is spoken to by our own client.
+pub(crate) fn native(reference: &ImageReference) -> Option<&RegistryReference> {
+    match reference {
+        ImageReference::Registry(name) if !is_policed(name) => Some(name),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_policy_that_could_refuse_is_skopeos() {
+        let accept = json!([{ "type": "insecureAcceptAnything" }]);
+        let signed = json!([{ "type": "sigstoreSigned", "keyPath": "/k.pub" }]);
+        for (policy, expected) in [
+            (json!({ "default": accept }), false),
+            (json!({ "default": [{ "type": "reject" }] }), true),
+            (json!({}), true),
+            (json!({ "default": accept, "transports": { "docker": { "quay.io/team": signed } } }), true),
+            (json!({ "default": accept, "transports": { "docker": { "quay.io/team/app": signed } } }), true),
+            (json!({ "default": accept, "transports": { "docker": { "quay.io/team/app:1": signed } } }), true),
+            (json!({ "default": accept, "transports": { "docker": { "*.io": signed } } }), true),
+            (json!({ "default": accept, "transports": { "docker": { "": signed } } }), true),
+            (json!({ "default": accept, "transports": { "docker": { "ghcr.io": signed } } }), false),
+            (json!({ "default": accept, "transports": { "docker": { "quay.io": accept } } }), false),
+            (json!({ "default": accept, "transports": { "docker-daemon": { "": signed } } }), false),
+        ] {
+            assert_eq!(polices(&policy, "quay.io/team/app"), expected, "{policy}");
+        }
+    }
+}

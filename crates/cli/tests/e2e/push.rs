@@ -1,0 +1,161 @@
+//! Images into registries and out of them, with an in-process registry.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use oci_assemble::testing::registry::{Act, AuthSettings, Settings, TestRegistry};
+use serde_json::Value;
+
+use crate::scene::{Run, Scene};
+
+fn open() -> TestRegistry {
+    TestRegistry::start(Settings::default()).unwrap()
+}
+
+fn secured() -> TestRegistry {
+    let auth = AuthSettings::Bearer { name: "me".into(), password: "secret".into(), uses: 5, realm: None };
+    TestRegistry::start(Settings { auth, ..Settings::default() }).unwrap()
+}
+
+/// `me:secret` as a file of credentials has it.
+fn auth_json(host: &str) -> String {
+    format!(r#"{{"auths":{{"{host}/team":{{"auth":"bWU6c2VjcmV0"}}}}}}"#)
+}
+
+fn push(scene: &Scene, registry: &TestRegistry, rest: &str, more: &[&str]) -> Run {
+    let to = format!("docker://{}/{rest}", registry.host());
+    scene.run(&[&["push", "oci:base:latest", &to, "--insecure"], more].concat())
+}
+
+#[test]
+fn a_push_is_whole_and_the_second_sends_nothing() {
+    let (scene, registry) = (Scene::new(), open());
+    let image = scene.image("base").digest();
+    let planned = push(&scene, &registry, "a/b:v1", &["--dry-run", "--json"]);
+    let (schema, plan) = planned.json();
+    assert_eq!(schema, "assemble.push-plan/1");
+    assert_eq!((&plan["plans"][0]["blobs"][0]["action"], registry.blobs("a/b").len()), (&Value::from("upload"), 0));
+    let words = push(&scene, &registry, "a/b:v1", &["--dry-run"]);
+    assert!(words.stdout.contains("  send   sha256:") && words.stdout.contains("tag    v1"), "{words:?}");
+
+    let first = push(&scene, &registry, "a/b:v1", &["--receipt", "r.json"]);
+    assert_eq!(first.digest(), image);
+    assert!(registry.is_whole("a/b"));
+    assert_eq!(registry.manifest("a/b", "v1").unwrap().0, image.to_string());
+    let receipt: Value = serde_json::from_slice(&fs::read(scene.path("r.json")).unwrap()).unwrap();
+    let again = push(&scene, &registry, "a/b:v1", &["--json"]).json();
+    assert_eq!((again.0.as_str(), &receipt["schema"]), ("assemble.receipt/1", &"assemble.receipt/1".into()));
+    let (before, now) = (&receipt["receipts"][0], &again.1["receipts"][0]);
+    assert_eq!(before["bytes"]["uploaded"], now["bytes"]["present"]);
+    assert_eq!((&now["bytes"]["uploaded"], &now["tags"][0]["from"]), (&0.into(), &image.to_string().into()));
+    assert!(!scene.path("r.json.part").exists());
+    let done = push(&scene, &registry, "a/b:v1", &["--dry-run"]);
+    assert!(!done.stdout.contains("send"), "{done:?}");
+}
+
+#[test]
+fn passwords_come_from_where_podman_and_docker_have_them() {
+    let (scene, registry) = (Scene::new(), secured());
+    let to = format!("docker://{}/team/x:v1", registry.host());
+    let words = ["push", "oci:base:latest", &to, "--insecure"];
+    let refused = scene.run(&words);
+    assert_eq!(refused.code, 77, "{refused:?}");
+    assert!(refused.stderr.contains("wants credentials") && refused.stderr.contains("podman login"), "{refused:?}");
+
+    scene.file("auth.json", auth_json(registry.host()));
+    let plain = scene.file("home/.docker/config.json", auth_json(registry.host()));
+    let xdg = scene.file("config/containers/auth.json", auth_json(registry.host()));
+    scene.file("docker/config.json", format!(r#"{{"credHelpers":{{"{}":"test"}}}}"#, registry.host()));
+    let helper = scene
+        .file("bin/docker-credential-test", "#!/bin/sh\ncat >&2\necho '{\"Username\":\"me\",\"Secret\":\"secret\"}'\n");
+    fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", scene.path("bin").display(), std::env::var("PATH").unwrap());
+    let text = |name: &str| scene.path(name).to_str().unwrap().to_owned();
+    for variables in [
+        vec![("REGISTRY_AUTH_FILE", text("auth.json"))],
+        vec![("HOME", text("home"))],
+        vec![("XDG_CONFIG_HOME", text("config"))],
+        vec![("DOCKER_CONFIG", text("docker")), ("PATH", path)],
+        vec![
+            ("GITLAB_CI", "true".into()),
+            ("CI_REGISTRY", registry.host().into()),
+            ("CI_REGISTRY_USER", "me".into()),
+            ("CI_REGISTRY_PASSWORD", "secret".into()),
+        ],
+    ] {
+        let run = Run::of(scene.command(&words).envs(variables.clone()));
+        assert_eq!(run.code, 0, "{variables:?}: {run:?}");
+        assert!(!run.stderr.contains("secret"), "{run:?}");
+    }
+    assert!(plain.exists() && xdg.exists());
+    // The entry is for repositories below team/.
+    let other = format!("docker://{}/others/x:v1", registry.host());
+    let run =
+        Run::of(&mut scene.command(&["push", "oci:base:latest", &other, "--insecure", "--authfile", "auth.json"]));
+    assert_eq!(run.code, 77, "{run:?}");
+}
+
+#[test]
+fn a_mirror_is_the_same_image_wherever_it_goes() {
+    let (scene, registry, other) = (Scene::new(), open(), open());
+    let image = push(&scene, &registry, "up/stream:1", &[]).digest();
+    let at = |registry: &TestRegistry, rest: &str| format!("docker://{}/{rest}", registry.host());
+    let from = at(&registry, "up/stream:1");
+    // Within one registry no byte goes through us, to another all do.
+    for (registry, mounted) in [(&registry, true), (&other, false)] {
+        let run = scene.run(&["mirror", &from, &at(registry, "ours/it:2"), "--insecure", "--json"]);
+        let (schema, value) = run.json();
+        assert_eq!((schema.as_str(), &value["image"]), ("assemble.mirror/1", &image.to_string().into()));
+        assert_eq!(value["receipt"]["bytes"]["uploaded"] == 0, mounted, "{value}");
+        assert!(registry.is_whole("ours/it"));
+        assert_eq!(registry.manifest("ours/it", "2").unwrap().0, image.to_string());
+    }
+    for to in ["oci:copy:3", "oci-archive:copy.tar:3"] {
+        assert_eq!(scene.run(&["mirror", &at(&other, "ours/it:2"), to, "--insecure"]).digest(), image);
+    }
+    assert_eq!(scene.run(&["fsck", "copy"]).code, 0);
+    assert_eq!(scene.run(&["mirror", "oci-archive:copy.tar:3", &at(&other, "back:4"), "--insecure"]).digest(), image);
+    assert!(other.is_whole("back"));
+    let pinned = format!("docker://{}/ours/it@{image}", other.host());
+    assert_eq!(scene.run(&["mirror", &pinned, "oci:pinned:x", "--insecure"]).digest(), image);
+}
+
+#[test]
+fn what_cannot_be_pushed_is_said_before_anything_is_sent() {
+    let (scene, registry) = (Scene::new(), open());
+    let host = registry.host();
+    let digest = scene.image("base").digest();
+    for (words, code, text) in [
+        (vec!["push", "oci:base:latest", "oci:elsewhere:x"], 2, "images cannot be pushed to oci:elsewhere:x"),
+        (vec!["push", "oci:base:latest", &format!("docker://{host}/a")], 2, "has no tag"),
+        (vec!["push", "oci:base:latest", &format!("docker://{host}/a@{digest}")], 2, "names a digest"),
+        (vec!["push", "oci:nowhere:latest", &format!("docker://{host}/a:b")], 2, "opening oci:nowhere:latest"),
+        (vec!["push", &format!("docker://{host}/a:b"), &format!("docker://{host}/a:c")], 2, "assemble mirror"),
+        (vec!["push", "oci:base:latest"], 2, "REF"),
+        (vec!["mirror", &format!("docker://{host}/no:x"), "oci:copy:x", "--insecure"], 2, "no image"),
+        (vec!["mirror", "oci:base:latest", "oci:copy:x", "--dry-run"], 2, "for copies into registries"),
+        (
+            vec!["push", "oci:base:latest", &format!("docker://{host}/a:b"), "--insecure", "--receipt", "no/r.json"],
+            74,
+            "creating no/r.json",
+        ),
+    ] {
+        let run = scene.run(&words);
+        assert!(run.code == code && run.stderr.contains(text), "{words:?}: {run:?}");
+    }
+    assert!(registry.blobs("a").is_empty());
+}
+
+#[test]
+fn a_registry_that_is_busy_gets_the_image_all_the_same() {
+    let script = |asked: &oci_assemble::testing::registry::Asked| match (asked.method.as_str(), asked.before) {
+        ("POST", 0) => Act::Answer(503, Vec::new(), Vec::new()),
+        _ => Act::Serve,
+    };
+    let registry = TestRegistry::start(Settings { script: Some(Arc::new(script)), ..Settings::default() }).unwrap();
+    let scene = Scene::new();
+    let run = push(&scene, &registry, "a:v1", &[]);
+    assert_eq!(run.digest(), scene.image("base").digest());
+    assert!(run.stderr.contains("was answered with 503; trying again in"), "{run:?}");
+}

@@ -1,0 +1,281 @@
+//! One HTTP connection after another, driven by the thread that uses it.
+//!
+//! The HTTP crate is asynchronous. Each connection here has a runtime of its own that runs only while its thread waits
+//! for it: there are no threads besides the caller's, a body is read from its file on the thread that sends it, and
+//! nothing asynchronous is visible outside. A connection is used by one thread at a time and kept for the next.
+
+use std::error::Error;
+use std::future::Future;
+use std::io::{self, Read};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Certificate, Client, Method, NoProxy, Proxy, Response, Url, redirect};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::error::{RegistryError, Result};
+use super::options::{ClientOptions, Timeouts};
+
+/// Bytes read from a file and handed to the connection at once.
+const PIECE: usize = 256 << 10;
+
+/// What goes out.
+pub(super) struct Outgoing<'a> {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) payload: Payload<'a>,
+}
+
+/// The body of a request.
+pub(super) enum Payload<'a> {
+    None,
+    Bytes(&'a [u8]),
+    /// Exactly so many bytes.
+    Stream(u64, &'a mut (dyn Read + Send)),
+}
+
+/// What comes back, before its body is read.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    response: Response,
+}
+
+/// Why nothing came back.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// The network's fault.
+    Registry(RegistryError),
+    /// The body could not be read.
+    Local(io::Error),
+}
+
+impl From<RegistryError> for SendError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(error)
+    }
+}
+
+pub(super) struct Connection {
+    runtime: Runtime,
+    client: Client,
+    timeouts: Timeouts,
+}
+
+impl Connection {
+    /// Connects to nothing yet.
+    pub(super) fn new(options: &ClientOptions) -> Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| unmade("its runtime")(error.into()))?;
+        // Redirects are followed by our own rules, and proxies are those we are given. A connection goes when its thread
+        // has not used it for a while: registries close idle ones after a minute or so.
+        let mut builder = Client::builder()
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(options.timeouts.connect)
+            .pool_idle_timeout(Duration::from_secs(20))
+            .tcp_nodelay(true)
+            .user_agent(&options.user_agent);
+        let except = || options.proxies.except.as_deref().and_then(NoProxy::from_string);
+        if let Some(url) = &options.proxies.http {
+            let proxy = Proxy::http(url).map_err(|error| unmade("the proxy for http")(error.into()))?;
+            builder = builder.proxy(proxy.no_proxy(except()));
+        }
+        if let Some(url) = &options.proxies.https {
+            let proxy = Proxy::https(url).map_err(|error| unmade("the proxy for https")(error.into()))?;
+            builder = builder.proxy(proxy.no_proxy(except()));
+        }
+        let mut roots = Vec::new();
+        for pem in &options.roots {
+            let bundle = Certificate::from_pem_bundle(pem);
+            roots.extend(bundle.map_err(|error| unmade("a certificate to trust")(error.into()))?);
+        }
+        if !roots.is_empty() {
+            builder = builder.tls_certs_merge(roots);
+        }
+        let client = builder.build().map_err(|error| unmade("TLS")(error.into()))?;
+        Ok(Self { runtime, client, timeouts: options.timeouts })
+    }
+
+    /// Sends a request and waits for the head of the answer: `answer` long, but for a streamed body as long as that may
+    /// take. `sent` hears of the bytes of such a body.
+    pub(super) fn send(
+        &self,
+        outgoing: Outgoing<'_>,
+        answer: Duration,
+        sent: &dyn Fn(u64),
+    ) -> std::result::Result<Incoming, SendError> {
+        let host = host_of(&outgoing.url);
+        let mut builder = self.client.request(outgoing.method, outgoing.url);
+        for (name, value) in outgoing.headers {
+            builder = builder.header(name, value);
+        }
+        let failed = |error: reqwest::Error| SendError::Registry(network(&host, error));
+        let silent = |after| SendError::Registry(RegistryError::Timeout { host: host.clone(), what: "answer", after });
+        let response = match outgoing.payload {
+            Payload::Stream(size, reader) => {
+                let (pipe, pieces) = mpsc::channel(1);
+                let body = reqwest::Body::wrap(Pieces { pieces, left: size });
+                let sending = builder.header(CONTENT_LENGTH, size).body(body).send();
+                self.runtime.block_on(async {
+                    let mut sending = pin!(sending);
+                    let pumping = pin!(pump(size, reader, pipe, self.timeouts.idle, &host, sent));
+                    let limit = self.timeouts.transfer(size);
+                    tokio::select! {
+                        biased;
+                        // An answer before the end of the body says that the rest is not wanted.
+                        response = &mut sending => response.map_err(failed),
+                        pumped = pumping => {
+                            pumped?;
+                            // Registries move a blob to its place before they answer, which takes as its size.
+                            timeout(limit, sending).await.map_err(|_| silent(limit))?.map_err(failed)
+                        }
+                        () = tokio::time::sleep(limit) => Err(silent(limit)),
+                    }
+                })?
+            }
+            payload => {
+                if let Payload::Bytes(bytes) = payload {
+                    builder = builder.body(bytes.to_vec());
+                }
+                let response = self.wait(answer, builder.send()).ok_or_else(|| silent(answer))?;
+                response.map_err(failed)?
+            }
+        };
+        Ok(Incoming { status: response.status().as_u16(), headers: response.headers().clone(), response })
+    }
+
+    fn wait<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        self.runtime.block_on(async { timeout(limit, work).await }).ok()
+    }
+
+    /// The next bytes of a body; empty at its end.
+    pub(super) fn next(&self, incoming: &mut Incoming) -> Result<Bytes> {
+        let host = host_of(incoming.response.url());
+        let after = self.timeouts.idle;
+        match self.wait(after, incoming.response.chunk()) {
+            Some(Ok(bytes)) => Ok(bytes.unwrap_or_default()),
+            Some(Err(error)) => Err(network(&host, error)),
+            None => Err(RegistryError::Timeout { host, what: "send more", after }),
+        }
+    }
+
+    /// The whole body, which may have at most `limit` bytes, within `time`; `None` when it has more.
+    pub(super) fn body(&self, mut incoming: Incoming, limit: usize, time: Duration) -> Result<Option<Vec<u8>>> {
+        let mut whole = Vec::new();
+        let begun = Instant::now();
+        loop {
+            let bytes = self.next(&mut incoming)?;
+            if begun.elapsed() > time {
+                let host = host_of(incoming.response.url());
+                return Err(RegistryError::Timeout { host, what: "come to an end", after: time });
+            }
+            if bytes.is_empty() {
+                return Ok(Some(whole));
+            }
+            if whole.len() + bytes.len() > limit {
+                return Ok(None);
+            }
+            whole.extend_from_slice(&bytes);
+        }
+    }
+}
+
+/// Reads the body piece by piece and hands it on. Whoever does not take it says why elsewhere.
+async fn pump(
+    size: u64,
+    reader: &mut (dyn Read + Send),
+    pipe: mpsc::Sender<Bytes>,
+    idle: Duration,
+    host: &str,
+    sent: &dyn Fn(u64),
+) -> std::result::Result<(), SendError> {
+    let mut left = size;
+    while left > 0 {
+        let room = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE);
+        let mut piece = Vec::with_capacity(room);
+        (&mut *reader).take(room as u64).read_to_end(&mut piece).map_err(SendError::Local)?;
+        if piece.is_empty() {
+            return Err(SendError::Local(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let read = piece.len() as u64;
+        match timeout(idle, pipe.send(piece.into())).await {
+            Ok(Ok(())) => {}
+            // The connection is gone or the answer is there: the other side of the select has it.
+            Ok(Err(_)) => return std::future::pending().await,
+            Err(_) => {
+                let error = RegistryError::Timeout { host: host.to_owned(), what: "take more", after: idle };
+                return Err(error.into());
+            }
+        }
+        left -= read;
+        sent(read);
+    }
+    Ok(())
+}
+
+/// A body of known size that comes in pieces.
+struct Pieces {
+    pieces: mpsc::Receiver<Bytes>,
+    left: u64,
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.pieces.poll_recv(context).map(|piece| match piece {
+            Some(bytes) => {
+                self.left = self.left.saturating_sub(bytes.len() as u64);
+                Some(Ok(Frame::data(bytes)))
+            }
+            None if self.left > 0 => Some(Err(io::ErrorKind::UnexpectedEof.into())),
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// Host and port, as errors name them.
+pub(super) fn host_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+fn unmade(what: &'static str) -> impl FnOnce(Box<dyn Error + Send + Sync>) -> RegistryError {
+    move |source| RegistryError::Client { what, source }
+}
+
+/// What the HTTP crate says went wrong. Its text has the URL, and with it what may be a secret of a token server.
+fn network(host: &str, error: reqwest::Error) -> RegistryError {
+    let transient = !error.is_builder() && !is_refusal(&error);
+    RegistryError::Network { host: host.to_owned(), transient, source: error.without_url().into() }
+}
+
+/// Certificates and protocols that do not fit will not fit the next time.
+fn is_refusal(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
