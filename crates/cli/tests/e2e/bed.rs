@@ -59,7 +59,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn start(directory: &Path) -> Self {
+    /// A server of a directory.
+    pub(crate) fn start(directory: &Path) -> Self {
         let mut server = Command::new("python3");
         server.args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(directory).arg("0");
         let mut process = server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -112,12 +113,6 @@ impl Bed {
     /// The URL of the server, with a slash at its end.
     pub(crate) fn url(&self) -> &str {
         &self.server.url
-    }
-
-    /// A server of one more directory, in which `name` is a repository of the test bed until it is another.
-    pub(crate) fn serve(&self, directory: &Path) -> Server {
-        fs::create_dir(directory).unwrap();
-        Server::start(directory)
     }
 
     /// Lets `link` in a directory that is served be the repository `name`.

@@ -303,7 +303,7 @@ fn kernel(scene: &Scene) -> String {
     }
     let lines = run.stdout.lines().skip_while(|line| !line.starts_with("kernel "));
     let own = lines.take_while(|line| line.starts_with("kernel ") || line.starts_with("          "));
-    own.map(|line| format!("{line}\n")).collect()
+    own.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 #[test]

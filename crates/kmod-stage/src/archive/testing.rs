@@ -28,8 +28,9 @@ pub(crate) fn rpm(files: &[(&str, &str)]) -> Vec<u8> {
     let mut entry = |path: &str, mode: u32, text: &str| {
         let fields = [1, mode, 0, 0, 1, 0, u32::try_from(text.len()).unwrap(), 0, 0, 0, 0];
         let length = u32::try_from(path.len() + 1).unwrap();
-        let numbers: String = fields.iter().chain(&[length, 0]).map(|number| format!("{number:08x}")).collect();
-        cpio.extend(format!("070701{numbers}{path}\0").bytes());
+        cpio.extend(b"070701");
+        fields.iter().chain(&[length, 0]).for_each(|number| cpio.extend(format!("{number:08x}").bytes()));
+        cpio.extend(format!("{path}\0").bytes());
         cpio.resize(cpio.len().next_multiple_of(4), 0);
         cpio.extend(text.bytes());
         cpio.resize(cpio.len().next_multiple_of(4), 0);

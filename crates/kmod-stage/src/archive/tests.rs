@@ -1,5 +1,5 @@
 //! Packages made by hand and by the tools of both families.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(clippy::print_stderr, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::fs;
 use std::path::Path;

@@ -65,9 +65,9 @@ pub(super) fn taken(
 
 /// Whether a file of `info` is of the package: `NAME.list`, `NAME:ARCHITECTURE.list`.
 fn is_of(file: &[u8], package: &str) -> bool {
-    let rest = file.strip_prefix(package.as_bytes());
-    rest.is_some_and(|rest| rest.first() == Some(&b':') || rest.iter().filter(|byte| **byte == b'.').count() == 1)
-        && rest.is_some_and(|rest| matches!(rest.first(), Some(b':' | b'.')))
+    let Some((mark, rest)) = file.strip_prefix(package.as_bytes()).and_then(<[u8]>::split_first) else { return false };
+    // Names have dots: `NAME.OTHER.list` is of another package.
+    matches!(mark, b':') || (matches!(mark, b'.') && !rest.contains(&b'.'))
 }
 
 /// A stanza of an unpacked package as that of an installed one, with an end of line.
@@ -101,7 +101,8 @@ pub(super) fn entered(kept: &Kept<'_>, status: &TreePath, view: View<'_>) -> Res
     let before = String::from_utf8(before).map_err(|_| damaged("it is no text"))?;
     let names: Vec<(&str, &str)> = stanzas(&own).map(identity).collect();
     let stays = stanzas(&before).filter(|stanza| !names.contains(&identity(stanza)));
-    let text: String = stays.chain(stanzas(&own)).map(|stanza| format!("{stanza}\n\n")).collect();
+    let all: Vec<&str> = stays.chain(stanzas(&own)).collect();
+    let text = all.join("\n\n") + "\n\n";
     let mut delta = TreeDelta::new();
     let meta = view.tree.get(status).map_or_else(|| Meta::root_owned(0o644, 0), |inode| inode.meta.clone());
     let meta = Meta { mtime: view.epoch.seconds(), ..meta };

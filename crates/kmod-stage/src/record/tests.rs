@@ -1,5 +1,5 @@
 //! Databases that the package managers of this machine make and judge.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(clippy::print_stderr, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::fs;
 use std::num::NonZero;

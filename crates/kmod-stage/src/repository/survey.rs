@@ -92,10 +92,10 @@ pub fn configured(
         let repositories = match (family, extension) {
             (Family::Rpm, Some("repo")) => repo_file::parse(bytes, name, variables).map(rpm),
             (Family::Debian, Some("sources")) => {
-                sources_file::parse(bytes, name, variables).map(|own| debian(own, architecture))
+                sources_file::parse(bytes, name, variables).map(|own| debian(&own, architecture))
             }
             (Family::Debian, Some("list")) => {
-                list_file::parse(bytes, name, variables).map(|own| debian(own, architecture))
+                list_file::parse(bytes, name, variables).map(|own| debian(&own, architecture))
             }
             _ => continue,
         };
@@ -121,7 +121,7 @@ fn rpm(repositories: Vec<repo_file::RpmRepository>) -> Vec<(Repository, bool)> {
     repositories.into_iter().map(place).collect()
 }
 
-fn debian(sources: Vec<sources_file::DebianSource>, architecture: &str) -> Vec<(Repository, bool)> {
+fn debian(sources: &[sources_file::DebianSource], architecture: &str) -> Vec<(Repository, bool)> {
     let mut found = Vec::new();
     let own = |name: &String| name == architecture;
     for source in sources.iter().filter(|source| source.enabled && source.types.iter().any(|kind| kind == "deb")) {

@@ -121,7 +121,7 @@ pub(super) fn install(request: &Request) -> String {
     let line = format!("{}apt_get install --no-download --ignore-missing{}\n", apt_get(), asked(request));
     match &request.kernel {
         None => line,
-        Some(kernel) => format!("{BEFORE_KERNEL}{line}{}", after_kernel(&kernel.release)),
+        Some(kernel) => format!("{BEFORE_KERNEL}{line}{}", after_kernel(&kernel.release, &kernel.replaced)),
     }
 }
 
@@ -131,8 +131,8 @@ const BEFORE_KERNEL: &str = "mkdir -p /boot\nexport INITRD=No\n";
 
 /// Debian's kernel is in /boot; in a bootable image it is beside its modules, with an initramfs that is made as that of
 /// the old kernel was: dracut keeps in it how it was called (dracut(8), `--rebuild`).
-fn after_kernel(release: &str) -> String {
-    let release = quoted(release);
+fn after_kernel(release: &str, replaced: &[String]) -> String {
+    let (release, replaced) = (quoted(release), words(replaced.iter().map(String::as_str)));
     format!(
         "\
 kernel={release}
@@ -158,6 +158,8 @@ else
   exit 1
 fi
 chmod 0644 \"$modules/initramfs.img\"
+# What is removed stays in the database until it is purged.
+dpkg --purge{replaced}
 for other in /usr/lib/modules/*; do [ \"$other\" = \"$modules\" ] || rm -rf \"$other\"; done
 # Links to what is no longer in /boot.
 rm -f /vmlinuz /vmlinuz.old /initrd.img /initrd.img.old

@@ -95,7 +95,8 @@ fn merges_a_chain() {
     assert_eq!(recipe.services.enable.last().map(String::as_str), Some("nvidia-cdi-refresh.path"));
     let stages: Vec<_> = recipe.stages.iter().map(|stage| (stage.name.as_str(), stage.kind.name())).collect();
     assert_eq!(stages, [("zfs", "zfs"), ("nvidia", "nvidia-open")]);
-    assert_eq!(recipe.packages.repositories, [RecipePath::new("recipes/repos/epel.repo").unwrap()]);
+    let repositories: Vec<&str> = recipe.packages.repositories.iter().map(RecipePath::as_str).collect();
+    assert_eq!(repositories, ["recipes/repos/epel.repo", "recipes/repos/centos-crb.repo"]);
     assert_eq!(
         recipe.sources.keys().map(RecipePath::as_str).collect::<Vec<_>>(),
         ["recipes/base-zfs-nvidia.toml", "recipes/base-zfs.toml", "recipes/base.toml"]
