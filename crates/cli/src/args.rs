@@ -174,6 +174,9 @@ pub(crate) struct StageArgs {
     /// Run builders even when their results are kept, and keep the new ones
     #[arg(long)]
     pub(crate) rebuild: bool,
+    /// Push results to the repository that the recipe's [builder] table names for bundles
+    #[arg(long)]
+    pub(crate) push: bool,
     /// Threads to use [default: all processors]
     #[arg(short, long, value_name = "N")]
     pub(crate) jobs: Option<NonZero<usize>>,

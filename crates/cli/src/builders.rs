@@ -21,6 +21,7 @@ use oci_assemble::store::{Layout, Verified};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::args::SourceArgs;
+use crate::bundles;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::locks::Held;
@@ -176,6 +177,7 @@ pub(crate) fn workshop(job: &Job, image: &OpenedImage, settings: &BuilderSetting
     let (source, directory) = source(image, settings.source, &settings.workspace, settings.jobs)?;
     directories.extend(directory);
     let logs = settings.cache.as_ref().map(|cache| cache.join("logs"));
+    let sources = bundles::source(&job.recipe().builder, settings.source, settings.ui)?;
     logs.as_ref().map(|logs| wire::make_dir(logs)).transpose()?;
     let output: Box<dyn Write + Send> =
         if settings.ui.verbose > 0 { Box::new(io::stderr()) } else { Box::new(io::sink()) };
@@ -184,7 +186,7 @@ pub(crate) fn workshop(job: &Job, image: &OpenedImage, settings: &BuilderSetting
         image: source,
         digest: image.digest,
         store,
-        sources: Vec::new(),
+        sources,
         // Without a place to keep them, results are kept for this run.
         reuse: if settings.reuse.keeps() { settings.reuse } else { Reuse::Rebuild },
         scratch: settings.workspace.clone(),

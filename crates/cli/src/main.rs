@@ -2,6 +2,7 @@
 
 mod args;
 mod builders;
+mod bundles;
 mod chunking;
 mod cmd;
 mod env;

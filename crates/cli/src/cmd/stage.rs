@@ -16,6 +16,7 @@ use super::build::{Prepared, check_kernel};
 use super::plan::merged;
 use crate::args::{Sandbox, StageArgs};
 use crate::builders::Building;
+use crate::bundles;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::locks::Held;
@@ -33,6 +34,10 @@ pub(crate) fn run(args: &StageArgs, ui: Ui, cache: Option<&Path>) -> Result<(), 
     let settings = StageSettings { sandbox: Sandbox::Auto, workspace: env::temp_dir(), jobs, sign: false };
     let reuse = if args.rebuild { Reuse::Rebuild } else { Reuse::Allow };
     let nowhere = Some("oci:unused:unused");
+    if args.push && job.recipe().builder.bundles.is_none() {
+        return Err(Failure::new(Class::Usage, "the recipe names no repository to push bundles to")
+            .hint("set bundles = \"docker://HOST/NAME\" in its [builder] table"));
+    }
     let mut held = Held::new(&job, false)?;
     let prepared =
         Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, Some(reuse), ui, nowhere, &held)?;
@@ -55,6 +60,10 @@ pub(crate) fn run(args: &StageArgs, ui: Ui, cache: Option<&Path>) -> Result<(), 
         ui.say(note);
     }
     let made = workshop.builder.made.lock().unwrap_or_else(PoisonError::into_inner);
+    if args.push {
+        let builder = &job.recipe().builder;
+        made.values().try_for_each(|made| bundles::push(builder, &workshop.builder.store, made, &args.source, ui))?;
+    }
     print(&made, ui)
 }
 

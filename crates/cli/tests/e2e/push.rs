@@ -159,3 +159,30 @@ fn a_registry_that_is_busy_gets_the_image_all_the_same() {
     assert_eq!(run.digest(), scene.image("base").digest());
     assert!(run.stderr.contains("was answered with 503; trying again in"), "{run:?}");
 }
+
+#[test]
+fn results_of_builders_are_taken_from_a_registry() {
+    let Some(bed) = crate::bed::bed() else { return };
+    let (scene, registry) = (bed.scene(), open());
+    let repository = format!("docker://{}/team/bundles", registry.host());
+    let packages = "[packages]\ninstall = [\"tree\"]\nrepositories = [\"extras.repo\"]\n";
+    crate::rpm::recipe(&scene, "base", &format!("{packages}[builder]\nbundles = \"{repository}\"\n"));
+    let locked = bed.run(&scene, &["lock", "--recipe", "recipe.toml", "--insecure"]);
+    assert_eq!(locked.code, 0, "{locked:?}");
+    let pushed = bed.run(&scene, &["stage", "--recipe", "recipe.toml", "--insecure", "--push"]);
+    assert_eq!(pushed.code, 0, "{pushed:?}");
+    let host = registry.host();
+    assert!(pushed.stderr.contains(&format!(" to {host}/team/bundles\n")), "{pushed:?}");
+    assert!(registry.is_whole("team/bundles"));
+    let made = bed.run(&scene, &["-r", "recipe.toml", "-o", "oci:out:latest", "--insecure", "--locked"]).digest();
+
+    // Another machine, without podman: the lock knows the key, the registry has the result.
+    fs::rename(scene.path("cache"), scene.path("elsewhere")).unwrap();
+    let build = ["-r", "recipe.toml", "-o", "oci:taken:latest", "--insecure", "--locked"];
+    assert_eq!(scene.run(&build).digest(), made);
+    // Another recipe may not say where to.
+    crate::rpm::recipe(&scene, "base", packages);
+    let run = bed.run(&scene, &["stage", "--recipe", "recipe.toml", "--push"]);
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(run.stderr.contains("hint: set bundles = \"docker://HOST/NAME\" in its [builder] table"), "{run:?}");
+}

@@ -197,8 +197,8 @@ impl BundleStore {
         Ok(Bundle::new(examined, layout))
     }
 
-    /// The manifest that is tagged with `key`.
-    fn lookup(&self, key: &Digest) -> Result<Option<(Layout, Descriptor)>, StoreError> {
+    /// The manifest that is tagged with `key`, and the layout that has its blobs. Nothing is verified yet.
+    pub fn lookup(&self, key: &Digest) -> Result<Option<(Layout, Descriptor)>, StoreError> {
         let Some(layout) = self.layout()? else { return Ok(None) };
         match layout.find(Some(&key.hex()), None) {
             Ok(manifest) => Ok(Some((layout, manifest))),

@@ -286,4 +286,7 @@ pub struct Builder {
     pub runtime: Option<String>,
     /// `--OPTION=VALUE` for podman-run(1), from the list of harmless options.
     pub arguments: Vec<String>,
+    /// Repository with results of builders.
+    #[serde(with = "super::text::option")]
+    pub bundles: Option<ImageReference>,
 }

@@ -184,6 +184,12 @@ pub(super) const TABLES: &[Table] = &[
                 "Limits and networks, as `--OPTION=VALUE` of podman-run(1).",
             )
             .also(&["args"]),
+            optional(
+                "bundles",
+                Form::Text(Rule::Repository),
+                "the cache alone",
+                "Repository, without tag, that results of builders are taken from, too; `assemble stage --push` puts them there.",
+            ),
         ],
         between: &[],
     },
