@@ -85,12 +85,19 @@ pub(crate) struct PushOutput {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Build {
     #[command(flatten)]
-    pub(crate) recipe: RecipeArgs,
-    #[command(flatten)]
-    pub(crate) source: SourceArgs,
+    pub(crate) build: BuildArgs,
     /// Where to write the image, as oci:DIR[:TAG] or oci-archive:FILE[:TAG] [default: the recipe's]
     #[arg(short = 'o', long = "output", value_name = "IMAGE")]
     pub(crate) destination: Option<String>,
+}
+
+/// What a build takes, wherever its image goes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BuildArgs {
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
     /// Build even when nothing changed since the last build, and use or keep no result of builders
     #[arg(long)]
     pub(crate) no_cache: bool,
@@ -140,6 +147,8 @@ pub(crate) enum Command {
     Mirror(MirrorArgs),
     /// Bring an image into registries
     Push(PushArgs),
+    /// Build an image and bring it to where the recipe says
+    Publish(PublishArgs),
     /// Cut an image into other layers, so that updates download only what changed
     Rechunk(RechunkArgs),
     /// Say what a client that has one image downloads for another, and why
@@ -348,6 +357,14 @@ pub(crate) struct PushArgs {
     /// Push one platform of an index instead of all
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PublishArgs {
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+    #[command(flatten)]
+    pub(crate) output: PushOutput,
 }
 
 #[derive(Args, Debug)]

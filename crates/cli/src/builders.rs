@@ -125,7 +125,7 @@ impl<'a> Builds<'a> {
 
     fn builder(&mut self) -> Result<Option<Arc<Builder>>, Failure> {
         if let (None, Some(settings)) = (&self.workshop, &self.settings) {
-            let other = builder_image(self.job, self.held.builder(), settings.source)?;
+            let other = builder_image(self.job, self.held.builder(), settings.source, settings.ui)?;
             self.workshop = Some(workshop(self.job, other.as_ref().unwrap_or(self.base), settings)?);
         }
         Ok(self.workshop.as_ref().map(|workshop| Arc::clone(&workshop.builder)))
@@ -142,9 +142,10 @@ pub(crate) fn builder_image(
     job: &Job,
     digest: Option<Digest>,
     source: &SourceArgs,
+    ui: Ui,
 ) -> Result<Option<OpenedImage>, Failure> {
     let Some(reference) = &job.recipe().builder.image else { return Ok(None) };
-    wire::pinned(reference, digest, job.platform.as_ref(), source, None, &wire::BlobCache::new(None)).map(Some)
+    wire::pinned(reference, digest, job.platform.as_ref(), source, None, &wire::BlobCache::new(None, ui)).map(Some)
 }
 
 /// Packages of a lock, as builders know them.

@@ -15,7 +15,7 @@ use oci_assemble::store::{StoreError, Transaction};
 use crate::args::SourceArgs;
 use crate::cmd::push::{Pushing, Target};
 use crate::exit::{Class, Context, Failure};
-use crate::registry;
+use crate::registry::{self, Watch};
 use crate::ui::Ui;
 
 /// Bundles of a repository.
@@ -50,7 +50,7 @@ pub(crate) fn source(
     ui: Ui,
 ) -> Result<Vec<Box<dyn BundleSource>>, Failure> {
     let Some(name) = named(builder) else { return Ok(Vec::new()) };
-    let client = registry::client(&name.host, access, ui, None)?;
+    let client = registry::client(&name.host, access, ui, Watch::default())?;
     let text = format!("{}/{}", name.host, name.repository);
     let repository = Repository::new(&client, name, Access::Pull).context(Class::Usage, format!("opening {text}"))?;
     Ok(vec![Box::new(InRegistry { repository, name: text })])

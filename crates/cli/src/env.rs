@@ -156,7 +156,7 @@ pub(crate) fn policy_files() -> Vec<PathBuf> {
 
 /// A number that no other process has now: for waiting times, not for secrets.
 pub(crate) fn seed() -> u64 {
-    let time = now().unsigned_abs() as u64;
+    let time = u64::try_from(now() & i128::from(u64::MAX)).unwrap_or(0);
     time ^ (u64::from(std::process::id()) << 32)
 }
 

@@ -76,6 +76,7 @@ fn run(cli: &Cli, ui: Ui) -> Result<(), Failure> {
         Some(Command::Rechunk(args)) => cmd::rechunk::run(args, ui, cache),
         Some(Command::Delta(args)) => cmd::delta::run(args, ui, cache),
         Some(Command::Push(args)) => cmd::push::run(args, ui),
+        Some(Command::Publish(args)) => cmd::publish::run(args, ui, cache),
         Some(Command::Fsck(args)) => cmd::care::fsck(args, ui),
         Some(Command::Gc(args)) => cmd::care::gc(args, ui),
         Some(Command::Cache(args)) => cmd::cache::run(args, ui, cache),

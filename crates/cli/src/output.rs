@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use kmod_stage::podman::ImageSource;
 use kmod_stage::private::PrivateDir;
-use oci_assemble::image::{Descriptor, Digest, Image, ImageReference, LayoutReference};
+use oci_assemble::image::{Descriptor, Digest, Image, ImageReference, LayoutReference, PinnedReference};
 use oci_assemble::layer::Sealed;
 use oci_assemble::plan::assemble::LayerSink;
 use oci_assemble::store::{
-    BlobSink, BlobSource, CacheDir, Layout, StoreError, Transaction, Verified, resolve, write_archive,
+    Ambient, BaseImage, BlobSink, BlobSource, CacheDir, Layout, StoreError, Transaction, Verified, resolve,
+    write_archive,
 };
 
 use crate::exit::{Class, Context, Failure};
@@ -26,6 +27,8 @@ pub(crate) enum Output {
     Layout(LayoutReference),
     /// An archive.
     Archive(LayoutReference),
+    /// A layout that gets what is new and nothing of the base, and does not list the image: for a push.
+    Partial(LayoutReference),
 }
 
 impl Output {
@@ -47,13 +50,23 @@ impl Output {
 
     fn place(&self) -> &LayoutReference {
         match self {
-            Self::Layout(place) | Self::Archive(place) => place,
+            Self::Layout(place) | Self::Archive(place) | Self::Partial(place) => place,
         }
     }
 
-    /// Whether the image is there whole, under its tag. Costs a look at each blob.
-    pub(crate) fn has(&self, digest: &Digest) -> bool {
+    /// The same place for what is new only.
+    pub(crate) fn partial(self) -> Self {
         match self {
+            Self::Layout(place) => Self::Partial(place),
+            other => other,
+        }
+    }
+
+    /// Whether the image is there as it should be: whole, under its tag, or what is new on top of `base`. Costs a look at
+    /// each blob.
+    pub(crate) fn has(&self, digest: &Digest, base: &Image) -> bool {
+        match self {
+            Self::Partial(place) => partial_has(place, digest, base).unwrap_or(false),
             // An archive is cheap to write again, and cannot be looked into as cheaply.
             Self::Archive(_) => false,
             Self::Layout(place) => layout_has(place, digest).unwrap_or(false),
@@ -78,6 +91,17 @@ fn layout_has(place: &LayoutReference, digest: &Digest) -> Result<bool, Failure>
     found.context(Class::Io, "looking for the image")
 }
 
+fn partial_has(place: &LayoutReference, digest: &Digest, base: &Image) -> Result<bool, StoreError> {
+    let pinned = PinnedReference::new(ImageReference::OciDir(place.clone()), *digest);
+    let opened = BaseImage::open_pinned(&pinned, None, &Ambient)?;
+    for (layer, _) in opened.image.layers() {
+        if base.layers().all(|(of_base, _)| of_base.digest != layer.digest) && !opened.blobs.has(layer)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// A place being written.
 pub(crate) struct Writing {
     transaction: Transaction,
@@ -91,7 +115,7 @@ impl Output {
     pub(crate) fn begin(self, cache: Option<&Arc<CacheDir>>) -> Result<Writing, Failure> {
         let path = PathBuf::from(&self.place().path);
         let (dir, scratch) = match &self {
-            Self::Layout(_) => (wire::make_dir(&path)?, None),
+            Self::Layout(_) | Self::Partial(_) => (wire::make_dir(&path)?, None),
             Self::Archive(_) => {
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
                 let scratch = PrivateDir::new(parent.unwrap_or(".".as_ref()), SCRATCH);
@@ -174,6 +198,9 @@ impl Stored {
     pub(crate) fn list(self) -> Result<(), Failure> {
         let Self { writing: Writing { transaction, output, scratch }, image } = self;
         let place = output.place();
+        if let Output::Partial(_) = output {
+            return transaction.commit_all(&[]).map(drop).context(Class::Io, "writing what is new");
+        }
         if scratch.is_none() {
             return transaction.commit(place.tag.as_deref(), &image).map(drop).context(Class::Io, "listing the image");
         }

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::ProgressBar;
 use oci_assemble::image::{ImageReference, RegistryReference};
@@ -22,9 +23,18 @@ use crate::ui::Ui;
 /// Bytes of a policy or a certificate that are read.
 const MAX_FILE: u64 = 1 << 20;
 
+/// Who is told of bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watch {
+    /// Shows what is sent.
+    pub(crate) bar: Option<ProgressBar>,
+    /// Counts what is fetched.
+    pub(crate) received: Arc<AtomicU64>,
+}
+
 /// A client for one registry. Certificates that this machine has for it are trusted for it alone.
-/// `bar` shows bytes that are sent.
-pub(crate) fn client(host: &str, source: &SourceArgs, ui: Ui, bar: Option<ProgressBar>) -> Result<Client, Failure> {
+/// `watch` is told of bytes.
+pub(crate) fn client(host: &str, source: &SourceArgs, ui: Ui, watch: Watch) -> Result<Client, Failure> {
     let mut files = Vec::new();
     match &source.authfile {
         Some(path) => files.push(auth_file(path)?.ok_or_else(|| {
@@ -48,9 +58,11 @@ pub(crate) fn client(host: &str, source: &SourceArgs, ui: Ui, bar: Option<Progre
     let proxy = env::proxies();
     let named =
         |low: &str, high: &str| proxy.get(low).or_else(|| proxy.get(high)).filter(|url| !url.is_empty()).cloned();
+    let Watch { bar, received } = watch;
     let listener = move |event: &Event| match (event, &bar) {
         (Event::Retry { cause, wait }, _) => ui.say(&format!("{cause}; trying again in {:.1} s", wait.as_secs_f32())),
         (Event::Sent { bytes }, Some(bar)) => bar.inc(*bytes),
+        (Event::Received { bytes }, _) => drop(received.fetch_add(*bytes, Ordering::Relaxed)),
         _ => {}
     };
     let options = ClientOptions {

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -26,6 +27,8 @@ use crate::builders::Builds;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::keys::{self, Signing};
+use crate::registry::{self, Watch};
+use crate::ui::Ui;
 use crate::works;
 
 /// A recipe with the directory its files lie below.
@@ -114,6 +117,14 @@ pub(crate) struct OpenedImage {
     pub(crate) digest: Digest,
     pub(crate) image: Image,
     pub(crate) blobs: Box<dyn BlobSource>,
+    fetched: Arc<AtomicU64>,
+}
+
+impl OpenedImage {
+    /// Bytes of blobs that had to be fetched from its registry so far.
+    pub(crate) fn fetched(&self) -> u64 {
+        self.fetched.load(Ordering::Relaxed)
+    }
 }
 
 /// Opens an image for reading, wherever it is.
@@ -139,7 +150,13 @@ pub(crate) fn pinned(
     let name = wanted.to_string();
     let here = platform_of_machine()?;
     let platform = Some(platform.unwrap_or(&here));
-    let fetch = || Ok(Fetch { cache: blobs.open(cache)?, client: None, skopeo: skopeo(source) });
+    let watch = Watch::default();
+    let fetched = Arc::clone(&watch.received);
+    let fetch = || {
+        let native = registry::native(wanted);
+        let client = native.map(|name| registry::client(&name.host, source, blobs.ui, watch)).transpose()?;
+        Ok(Fetch { cache: blobs.open(cache)?, client, skopeo: skopeo(source) })
+    };
     let pin = digest.map(|digest| PinnedReference::new(wanted.clone(), digest));
     let opened = match (&pin, is_local(wanted)) {
         (None, true) => BaseImage::open(wanted, platform, &Ambient),
@@ -152,7 +169,7 @@ pub(crate) fn pinned(
         Some(pin) => Failure::of(Class::Data, format!("opening {pin}, which is locked"), error)
             .hint("`assemble lock --recipe FILE --update base builder` pins what the tags name now"),
     })?;
-    Ok(OpenedImage { name, digest: manifest.digest, image, blobs })
+    Ok(OpenedImage { name, digest: manifest.digest, image, blobs, fetched })
 }
 
 pub(crate) fn is_local(reference: &ImageReference) -> bool {
@@ -168,11 +185,13 @@ pub(crate) fn skopeo(source: &SourceArgs) -> SkopeoOptions {
 pub(crate) struct BlobCache {
     explicit: Option<PathBuf>,
     private: OnceCell<PrivateDir>,
+    /// Hears what happens while they are fetched.
+    ui: Ui,
 }
 
 impl BlobCache {
-    pub(crate) fn new(explicit: Option<&Path>) -> Self {
-        Self { explicit: explicit.map(Path::to_owned), private: OnceCell::new() }
+    pub(crate) fn new(explicit: Option<&Path>, ui: Ui) -> Self {
+        Self { explicit: explicit.map(Path::to_owned), private: OnceCell::new(), ui }
     }
 
     /// The cache directory, when there is one.
@@ -180,16 +199,24 @@ impl BlobCache {
         self.explicit.clone().or_else(|| cache.and_then(|_| env::cache_dir()))
     }
 
-    fn open(&self, cache: Option<&Arc<CacheDir>>) -> Result<Transaction, Failure> {
-        let path = match (&self.explicit, cache) {
+    /// The layout that blobs are in.
+    pub(crate) fn layout(&self, cache: Option<&Arc<CacheDir>>) -> Result<PathBuf, Failure> {
+        Ok(match (&self.explicit, cache) {
             (Some(path), _) => path.join("images"),
             (None, Some(_)) => env::cache_dir().unwrap_or_default().join("images"),
             (None, None) => {
-                let private = PrivateDir::new(&env::temp_dir(), "assemble-images-");
-                let private = private.context(Class::Io, "making a temporary directory")?;
-                self.private.get_or_init(|| private).path().join("images")
+                if self.private.get().is_none() {
+                    let private = PrivateDir::new(&env::temp_dir(), "assemble-images-");
+                    let private = private.context(Class::Io, "making a temporary directory")?;
+                    self.private.get_or_init(|| private);
+                }
+                self.private.get().map_or(Path::new(""), PrivateDir::path).join("images")
             }
-        };
+        })
+    }
+
+    fn open(&self, cache: Option<&Arc<CacheDir>>) -> Result<Transaction, Failure> {
+        let path = self.layout(cache)?;
         let verified = cache.map_or_else(Verified::default, |cache| Verified::in_cache(Arc::clone(cache)));
         Layout::write_with(make_dir(&path)?, verified)
             .context(Class::Io, format!("opening the image cache {}", path.display()))

@@ -19,7 +19,7 @@ use crate::wire::{self, BlobCache};
 
 pub(crate) fn run(args: &BootArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
     let options = options(args)?;
-    let blobs = BlobCache::new(cache);
+    let blobs = BlobCache::new(cache, ui);
     let cache = wire::cache(cache)?;
     let platform = args.platform.as_deref().map(wire::platform).transpose()?;
     let image = wire::image(&wire::reference(&args.image)?, platform.as_ref(), &args.source, cache.as_ref(), &blobs)?;

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use kmod_stage::bundle::Reuse;
 use kmod_stage::kernel::{KernelRelease, Kernels};
 use kmod_stage::stage::kernel;
-use oci_assemble::image::{Digest, Epoch, Image, ImageReference, Layer};
-use oci_assemble::inspect::lint::{Forbid, LayerFacts, LintInput, LintOptions, LintReport, Severity, lint};
+use oci_assemble::image::{Digest, Epoch, Image, ImageReference};
+use oci_assemble::inspect::lint::{Forbid, LayerFacts, LintInput, LintOptions, LintReport, lint};
 use oci_assemble::layer::{Compression, Contents, Gate, SealOptions, Sources};
 use oci_assemble::plan::assemble::{Drafted, draft, seal_layer};
-use oci_assemble::plan::recipe::spec::KernelPin;
+use oci_assemble::plan::recipe::spec::{KernelPin, OwnBootc};
 use oci_assemble::plan::recipe::{Publish, Recipe};
 use oci_assemble::plan::step::Group;
 use oci_assemble::plan::value::resolve;
@@ -20,19 +20,19 @@ use oci_assemble::store::dir::HostContents;
 use oci_assemble::store::layers::MergedLayers;
 use oci_assemble::store::{CacheDir, CacheKind, KeptContents};
 use oci_assemble::tree::FileTree;
-use serde::{Deserialize, Serialize};
 
+use super::built::{Built, print, tell};
 use super::full::Recut;
 use super::lint::image_facts;
 use super::plan::merged;
-use crate::args::{Build, SourceArgs};
+use crate::args::{Build, BuildArgs, SourceArgs};
 use crate::builders::{BuilderSettings, Building, Builds, TOOL, Workshop};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::judge::{Asked, Asking, Verdict, ask};
 use crate::locks::Held;
 use crate::output::{Output, Stored};
-use crate::ui::{Ui, bytes};
+use crate::ui::Ui;
 use crate::wire::{self, BlobCache, Job, OpenedImage, StageSettings};
 use crate::works;
 
@@ -52,6 +52,8 @@ pub(crate) struct Prepared {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) output: ImageReference,
+    /// Whether only what is new goes there.
+    pub(crate) partial: bool,
     pub(crate) workshop: Option<Workshop>,
 }
 
@@ -95,7 +97,7 @@ impl Prepared {
         let labels = labels(recipe, &base);
         let annotations = annotations(recipe, &base);
         let compression = wire::compression(&recipe.layers);
-        Ok(Self { base, epoch, groups, compression, labels, annotations, output, workshop })
+        Ok(Self { base, epoch, groups, compression, labels, annotations, output, partial: false, workshop })
     }
 }
 
@@ -130,36 +132,50 @@ fn annotations(recipe: &Recipe, base: &OpenedImage) -> BTreeMap<String, String> 
     annotations
 }
 
-/// What a build left, remembered and printed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Built {
-    image: Digest,
-    output: String,
-    base: Digest,
-    layers: Vec<BuiltLayer>,
-    notes: Vec<String>,
-    lint: BTreeMap<String, usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bootc: Option<Verdict>,
-    #[serde(skip)]
-    of_machine: bool,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct BuiltLayer {
-    name: String,
-    digest: Digest,
-    diff_id: Digest,
-    size: u64,
-    uncompressed: u64,
-}
-
 pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
+    let blobs = BlobCache::new(cache, ui);
+    let cache = wire::cache(cache)?;
+    let job = wire::load(&args.build.recipe)?;
+    let (_, built, cached) = make(&job, &args.build, args.destination.as_deref(), false, &blobs, cache.as_ref(), ui)?;
+    print(&built, cached, ui)
+}
+
+/// An image that was built to be pushed.
+pub(crate) struct Assembled {
+    pub(crate) base: OpenedImage,
+    pub(crate) image: Digest,
+    /// The layout that has what is new.
+    pub(crate) output: ImageReference,
+    /// Release of its kernel.
+    pub(crate) kernel: Option<String>,
+}
+
+/// Builds one platform of a recipe to be pushed: what is new goes into the cache, and of the base only what is read.
+pub(crate) fn assembled(
+    job: &Job,
+    args: &BuildArgs,
+    blobs: &BlobCache,
+    cache: Option<&Arc<CacheDir>>,
+    ui: Ui,
+) -> Result<Assembled, Failure> {
+    let place = format!("oci:{}", blobs.layout(cache)?.display());
+    let (prepared, built, _) = make(job, args, Some(&place), true, blobs, cache, ui)?;
+    tell(&built, ui);
+    Ok(Assembled { base: prepared.base, image: built.image, output: prepared.output, kernel: built.kernel })
+}
+
+/// Builds, or finds what an equal build left before.
+fn make(
+    job: &Job,
+    args: &BuildArgs,
+    destination: Option<&str>,
+    partial: bool,
+    blobs: &BlobCache,
+    cache: Option<&Arc<CacheDir>>,
+    ui: Ui,
+) -> Result<(Prepared, Built, bool), Failure> {
     // Inputs are listed from here on; what changes later than that is noticed by its times.
     let scanned = env::now();
-    let blobs = BlobCache::new(cache);
-    let cache = wire::cache(cache)?;
-    let job = wire::load(&args.recipe)?;
     let jobs = args.jobs.unwrap_or_else(env::processors);
     let settings = StageSettings { sandbox: args.sandbox, workspace: env::temp_dir(), jobs, sign: true };
     let reuse = match (args.rebuild, args.no_cache) {
@@ -167,12 +183,11 @@ pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Fail
         (false, true) => Reuse::Refuse,
         (false, false) => Reuse::Allow,
     };
-    let destination = args.destination.as_deref();
-    let mut held = Held::new(&job, args.locked)?;
-    let prepared =
-        Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, Some(reuse), ui, destination, &held)?;
+    let mut held = Held::new(job, args.locked)?;
+    let mut prepared = Prepared::new(job, &args.source, cache, blobs, &settings, Some(reuse), ui, destination, &held)?;
+    prepared.partial = partial;
     let resolved = resolve(&prepared.groups).context(Class::Usage, "resolving the recipe")?;
-    let recut = Recut::new(&job, args, &prepared, cache.as_ref(), &blobs)?;
+    let recut = Recut::new(job, args, &prepared, cache, blobs)?;
     let key = wire::build_key(&[
         TOOL,
         &job.recipe().digest().to_string(),
@@ -184,16 +199,16 @@ pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Fail
         &held.identity(),
         &recut.as_ref().map(Recut::identity).unwrap_or_default(),
     ]);
-    if let Some(cache) = cache.as_ref().filter(|_| reuse == Reuse::Allow)
+    if let Some(cache) = cache.filter(|_| reuse == Reuse::Allow)
         && let Some(built) = known(cache, &key, &prepared)
     {
         ui.detail("nothing changed since this image was built");
-        return print(&built, true, ui);
+        return Ok((prepared, built, true));
     }
-    held.check_sources(&job)?;
+    held.check_sources(job)?;
     held.warn(ui);
-    let built = assemble(&job, &prepared, recut.as_ref(), cache.as_ref(), jobs, ui)?;
-    if let Some(cache) = &cache
+    let built = assemble(job, &prepared, recut.as_ref(), cache, jobs, ui)?;
+    if let Some(cache) = cache
         && !built.of_machine
         && held.fits()
         && scanned - resolved.youngest > CLOCK_GRAIN
@@ -202,13 +217,18 @@ pub(crate) fn run(args: &Build, ui: Ui, cache: Option<&Path>) -> Result<(), Fail
     {
         ui.detail(&format!("the cache did not take the result: {error}"));
     }
-    print(&built, false, ui)
+    Ok((prepared, built, false))
 }
 
 /// The result of an equal build before, when its image is still where it was put.
 fn known(cache: &CacheDir, key: &Digest, prepared: &Prepared) -> Option<Built> {
     let built: Built = serde_json::from_slice(&cache.get(CacheKind::Image, key)?).ok()?;
-    Output::new(&prepared.output).ok()?.has(&built.image).then_some(built)
+    output(prepared).ok()?.has(&built.image, &prepared.base.image).then_some(built)
+}
+
+fn output(prepared: &Prepared) -> Result<Output, Failure> {
+    let output = Output::new(&prepared.output)?;
+    Ok(if prepared.partial { output.partial() } else { output })
 }
 
 fn assemble(
@@ -222,8 +242,8 @@ fn assemble(
     // The process ends when the image is written: freeing the trees entry by entry would cost as much as reading them.
     let base = ManuallyDrop::new(merged(&prepared.base, cache, jobs, Gate::Refuse, ui)?);
     check_kernel(job, base.tree())?;
-    if job.recipe().publish != Publish::default() {
-        ui.say("[publish] is left undone: this version writes images and does not push them");
+    if job.recipe().publish != Publish::default() && !prepared.partial {
+        ui.say("[publish] is left to `assemble publish`");
     }
     let root = job.root.try_clone().context(Class::Io, "opening the recipe's directory again")?;
     let host = HostContents::new(root);
@@ -247,12 +267,12 @@ fn assemble(
                 with the reason";
     super::lint::verdict(&report, &job.recipe().image.name, hint)?;
 
-    let output = Output::new(&prepared.output)?.begin(cache)?;
+    let output = output(prepared)?.begin(cache)?;
     let mut built = Vec::new();
     if let Some(recut) = recut {
         (image, built) = recut.write(image, &drafted.tree, &sources, prepared, &output, cache, jobs, ui)?;
         let stored = output.store_own(&image)?;
-        let bootc = own_bootc(job, &image, &drafted, &report, &stored, ui)?;
+        let bootc = own_bootc(job, prepared, &image, &drafted, &report, &stored, ui)?;
         stored.list()?;
         return Ok(Built::new(&image, prepared, built, &drafted, &report, bootc));
     }
@@ -267,47 +287,18 @@ fn assemble(
         built.push((draft.name().to_owned(), layer.clone()));
         image = image.append(layer).context(Class::Data, "appending the layer")?;
     }
-    let stored = output.store(&prepared.base, &image, jobs)?;
-    let bootc = own_bootc(job, &image, &drafted, &report, &stored, ui)?;
+    // Its own bootc can only be asked about a whole image.
+    let whole = !prepared.partial || job.recipe().lint.bootc == OwnBootc::Require;
+    let stored = if whole { output.store(&prepared.base, &image, jobs)? } else { output.store_own(&image)? };
+    let bootc = own_bootc(job, prepared, &image, &drafted, &report, &stored, ui)?;
     stored.list()?;
     Ok(Built::new(&image, prepared, built, &drafted, &report, bootc))
-}
-
-impl Built {
-    fn new(
-        image: &Image,
-        prepared: &Prepared,
-        layers: Vec<(String, Layer)>,
-        drafted: &Drafted,
-        report: &LintReport,
-        bootc: Option<Verdict>,
-    ) -> Self {
-        let layer = |(name, layer): (String, Layer)| BuiltLayer {
-            name,
-            digest: layer.descriptor.digest,
-            diff_id: layer.diff_id,
-            size: layer.descriptor.size,
-            uncompressed: layer.uncompressed_size.unwrap_or(0),
-        };
-        Self {
-            image: image.digest(),
-            output: prepared.output.to_string(),
-            base: prepared.base.digest,
-            layers: layers.into_iter().map(layer).collect(),
-            notes: drafted.notes.clone(),
-            of_machine: drafted.of_machine,
-            lint: BTreeMap::from([
-                ("fatal".into(), report.count(Severity::Fatal)),
-                ("warning".into(), report.count(Severity::Warning)),
-            ]),
-            bootc,
-        }
-    }
 }
 
 /// Asks the bootc that the image carries, where the recipe wants that.
 fn own_bootc(
     job: &Job,
+    prepared: &Prepared,
     image: &Image,
     drafted: &Drafted,
     native: &LintReport,
@@ -315,6 +306,12 @@ fn own_bootc(
     ui: Ui,
 ) -> Result<Option<Verdict>, Failure> {
     let recipe = job.recipe();
+    if prepared.partial && recipe.lint.bootc == OwnBootc::Auto {
+        ui.detail(
+            "the image's bootc is not asked: the base is not stored; with [lint] bootc = \"require\" both is done",
+        );
+        return Ok(None);
+    }
     let asking = Asking {
         wanted: recipe.lint.bootc,
         builder: &recipe.builder,
@@ -400,25 +397,4 @@ fn check(
 fn report_findings(report: &LintReport, ui: Ui) {
     let text = report.to_string();
     if report.passed { ui.detail(text.trim_end()) } else { ui.complain(text.trim_end()) }
-}
-
-fn print(built: &Built, cached: bool, ui: Ui) -> Result<(), Failure> {
-    if ui.json {
-        let mut value = serde_json::to_value(built).context(Class::Usage, "writing the result")?;
-        value["cached"] = cached.into();
-        return ui.document("build", value);
-    }
-    for note in &built.notes {
-        ui.say(note);
-    }
-    for layer in &built.layers {
-        ui.say(&format!("layer {:20} {:>10} {}", layer.name, bytes(layer.size), layer.digest));
-    }
-    let warnings = built.lint.get("warning").copied().unwrap_or(0);
-    if warnings > 0 {
-        let plural = if warnings == 1 { "" } else { "s" };
-        ui.say(&format!("{warnings} lint warning{plural}; `assemble lint {}` shows them", built.output));
-    }
-    ui.say(&format!("wrote {}", built.output));
-    ui.data(&built.image.to_string())
 }

@@ -19,7 +19,7 @@ use crate::ui::{Ui, bytes};
 use crate::wire::{self, BlobCache, OpenedImage};
 
 pub(crate) fn run(args: &DeltaArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
-    let blobs = BlobCache::new(cache);
+    let blobs = BlobCache::new(cache, ui);
     let cache = wire::cache(cache)?;
     let platform = args.platform.as_deref().map(wire::platform).transpose()?;
     let open =

@@ -15,7 +15,7 @@ use oci_assemble::tree::FileTree;
 use super::build::Prepared;
 use super::plan::index_cache;
 use super::rechunk::spill_dir;
-use crate::args::{Build, SourceArgs};
+use crate::args::{BuildArgs, SourceArgs};
 use crate::chunking::{self, Cut, CutOptions, Memory, Previous, Wanted};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
@@ -36,7 +36,7 @@ impl Recut {
     /// What the recipe says of it; nothing when layers are appended.
     pub(crate) fn new(
         job: &Job,
-        args: &Build,
+        args: &BuildArgs,
         prepared: &Prepared,
         cache: Option<&Arc<CacheDir>>,
         blobs: &BlobCache,

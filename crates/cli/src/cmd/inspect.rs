@@ -17,7 +17,7 @@ use crate::ui::{Ui, bytes};
 use crate::wire::{self, BlobCache, OpenedImage};
 
 pub(crate) fn run(args: &InspectArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
-    let blobs = BlobCache::new(cache);
+    let blobs = BlobCache::new(cache, ui);
     let cache = wire::cache(cache)?;
     let platform = args.platform.as_deref().map(wire::platform).transpose()?;
     let image = wire::image(&wire::reference(&args.image)?, platform.as_ref(), &args.source, cache.as_ref(), &blobs)?;

@@ -22,7 +22,7 @@ pub(crate) fn run(args: &LintArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     let Some(name) = args.image.as_deref().filter(|_| !args.list) else {
         return list(ui);
     };
-    let blobs = BlobCache::new(cache);
+    let blobs = BlobCache::new(cache, ui);
     let cache = wire::cache(cache)?;
     let platform = args.platform.as_deref().map(wire::platform).transpose()?;
     let image = wire::image(&wire::reference(name)?, platform.as_ref(), &args.source, cache.as_ref(), &blobs)?;

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &LockArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     let works = works::all(&job)?;
     let renew = Renew::new(args.update.as_deref(), &works)?;
     let old = locks::read(&job)?;
-    let blobs = BlobCache::new(cache);
+    let blobs = BlobCache::new(cache, ui);
     let cache = wire::cache(cache)?;
     let wanted = locks::platforms(&job);
     let others = old.iter().flat_map(|lock| &lock.platforms).filter(|(name, _)| kept(&job, &wanted, name));
@@ -155,7 +155,7 @@ fn pin(
     let base = wire::pinned(&recipe.base.image, base_pin, job.platform.as_ref(), source, cache, blobs)?;
     let own = before.and_then(|before| before.builder.as_ref());
     let builder_pin = recipe.builder.image.as_ref().and_then(|wanted| held(own, wanted, "builder"));
-    let builder = builders::builder_image(job, builder_pin, source)?;
+    let builder = builders::builder_image(job, builder_pin, source, ui)?;
     let builder_lock = recipe.builder.image.clone().zip(builder.as_ref());
     let builder_lock = builder_lock.map(|(image, opened)| ImagePin { image, digest: opened.digest });
     let epoch = wire::epoch(&base.image, None)?;

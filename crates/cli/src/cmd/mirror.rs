@@ -11,12 +11,12 @@ use oci_assemble::store::{
 };
 use serde_json::json;
 
-use super::push::{Pushing, ReceiptFile, Target, say, shown, value};
+use super::push::{Pushing, ReceiptFile, Target, say, shown, unattached, value};
 use crate::args::MirrorArgs;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::output::Output;
-use crate::registry;
+use crate::registry::{self, Watch};
 use crate::ui::Ui;
 use crate::wire;
 
@@ -65,7 +65,7 @@ fn to_registry(args: &MirrorArgs, from: &ImageReference, platforms: &Platforms, 
             let plan = json!({ "plans": [pushing.plan.to_value()] });
             return if ui.json { ui.document("push-plan", plan) } else { ui.data(&shown(&pushing.plan)) };
         }
-        let receipt = pushing.run(&*source, |untagged| Ok(untagged))?;
+        let receipt = pushing.run(&*source, unattached)?;
         say(&receipt, ui);
         let fields = json!({
             "image": image.digest, "media_type": image.media_type.as_str(), "to": args.destination,
@@ -82,7 +82,7 @@ fn to_registry(args: &MirrorArgs, from: &ImageReference, platforms: &Platforms, 
 }
 
 fn repository(name: &RegistryReference, args: &MirrorArgs, ui: Ui) -> Result<Repository, Failure> {
-    let client = registry::client(&name.host, &args.source, ui, None)?;
+    let client = registry::client(&name.host, &args.source, ui, Watch::default())?;
     Repository::new(&client, name, Access::Pull).context(Class::Usage, format!("opening {name}"))
 }
 

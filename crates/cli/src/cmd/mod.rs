@@ -2,6 +2,7 @@
 
 pub(crate) mod boot;
 pub(crate) mod build;
+mod built;
 pub(crate) mod cache;
 pub(crate) mod care;
 pub(crate) mod delta;
@@ -12,6 +13,7 @@ pub(crate) mod lint;
 pub(crate) mod lock;
 pub(crate) mod mirror;
 pub(crate) mod plan;
+pub(crate) mod publish;
 pub(crate) mod push;
 pub(crate) mod rechunk;
 pub(crate) mod stage;

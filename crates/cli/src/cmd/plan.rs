@@ -26,7 +26,7 @@ use crate::ui::{Ui, bytes};
 use crate::wire::{self, BlobCache, Job, OpenedImage, StageSettings};
 
 pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
-    let blobs = BlobCache::new(cache);
+    let blobs = BlobCache::new(cache, ui);
     let cache = wire::cache(cache)?;
     let job = wire::load(&args.recipe)?;
     let settings =

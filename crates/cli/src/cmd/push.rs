@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::args::{PushArgs, PushOutput, SourceArgs};
 use crate::exit::{Class, Context, Failure};
-use crate::registry;
+use crate::registry::{self, Watch};
 use crate::ui::{Ui, bytes};
 use crate::wire;
 
@@ -80,6 +80,12 @@ impl Drop for ReceiptFile {
     }
 }
 
+/// Attaches nothing.
+#[expect(clippy::unnecessary_wraps, reason = "what attaches something can fail")]
+pub(crate) fn unattached(untagged: Untagged<'_>) -> Result<Untagged<'_>, Failure> {
+    Ok(untagged)
+}
+
 pub(crate) fn run(args: &PushArgs, ui: Ui) -> Result<(), Failure> {
     let targets = Target::all(&args.references)?;
     let from = wire::reference(&args.image)?;
@@ -91,7 +97,7 @@ pub(crate) fn run(args: &PushArgs, ui: Ui) -> Result<(), Failure> {
     let platforms = args.platform.as_deref().map(wire::platform).transpose()?;
     let platforms = platforms.map_or(Platforms::All, Platforms::Only);
     let top = platforms.choose(&*source, top).context(Class::Data, format!("opening {from}"))?;
-    push(&*source, &top, &targets, &args.source, &args.output, ui, |_, untagged| Ok(untagged))
+    push(&*source, &top, &targets, &args.source, &args.output, ui, |_, untagged| unattached(untagged))
 }
 
 /// Pushes an image to all targets, and prints what was, or would be, done. `attach` may attach manifests to an image
@@ -157,7 +163,7 @@ impl<'c> Pushing<'c> {
         let Target { repository: name, tags } = target;
         let context = || format!("asking {}/{}", name.host, name.repository);
         let bar = ui.bar(Some(0), &format!("pushing to {}/{}", name.host, name.repository));
-        let client = registry::client(&name.host, access, ui, Some(bar.clone()))?;
+        let client = registry::client(&name.host, access, ui, Watch { bar: Some(bar.clone()), ..Watch::default() })?;
         let repository = Repository::new(&client, name, Access::Push).context(Class::Usage, context())?;
         let mut all = base_mounts(&client, &name.host, content).context(Class::Data, context())?;
         for (blob, from) in mounts {

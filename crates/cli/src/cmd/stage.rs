@@ -27,7 +27,7 @@ use crate::wire::{self, BlobCache, StageSettings};
 const KINDS: [&str; 4] = ["packages", "dkms", "zfs", "nvidia-open"];
 
 pub(crate) fn run(args: &StageArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
-    let blobs = BlobCache::new(cache);
+    let blobs = BlobCache::new(cache, ui);
     let cache = wire::cache(cache)?;
     let job = wire::load(&args.recipe)?;
     let jobs = args.jobs.unwrap_or_else(env::processors);

@@ -94,21 +94,32 @@ fn a_mirror_is_a_copy_byte_for_byte() {
 }
 
 #[test]
-fn images_elsewhere_need_skopeo_and_it_is_said() {
+fn images_that_skopeo_must_read_need_it_and_it_is_said() {
     let scene = Scene::new();
     let head = HEAD.replace("oci:base:latest", "docker://localhost:1/base:latest");
     scene.file("recipe.toml", format!("{head}{MOTD}"));
+    // A policy that may refuse images is skopeo's to enforce.
+    scene.file("home/.config/containers/policy.json", "{\"default\":[{\"type\":\"reject\"}]}");
     for words in [
         &["-r", "recipe.toml", "-o", "oci:out:latest"][..],
         &["lint", "docker://localhost:1/base:latest"],
         &["inspect", "containers-storage:localhost/base:latest"],
         &["mirror", "docker://localhost:1/base:latest", "oci:copy:latest"],
     ] {
-        let run = Run::of(scene.command(words).env("PATH", "/nowhere"));
+        let run = Run::of(scene.command(words).env("PATH", "/nowhere").env("HOME", scene.path("home")));
         assert_eq!((run.code, run.stdout.as_str()), (69, ""), "{words:?}: {run:?}");
         assert!(run.stderr.contains("cannot run skopeo") && run.stderr.contains("\nhint: install skopeo"), "{run:?}");
     }
-    // With it, a registry that does not answer is a reason to try again.
-    let run = scene.run(&["lint", "docker://localhost:1/base:latest", "--insecure"]);
-    assert_eq!(run.code, 75, "{run:?}");
+    let to = ["mirror", "docker://localhost:1/base:latest", "docker://localhost:1/copy:latest"];
+    let run = Run::of(scene.command(&to).env("HOME", scene.path("home")));
+    assert!(run.code == 2 && run.stderr.contains("signature policy of this machine"), "{run:?}");
+    // A registry that does not answer is a reason to try again, whoever asks it.
+    scene.file("home/.config/containers/policy.json", "{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}");
+    for words in [
+        &["lint", "docker://localhost:1/base:latest", "--insecure"][..],
+        &["-r", "recipe.toml", "-o", "oci:out:latest"],
+    ] {
+        let run = Run::of(scene.command(words).env("HOME", scene.path("home")));
+        assert_eq!(run.code, 75, "{run:?}");
+    }
 }

@@ -13,6 +13,7 @@ mod messages;
 mod modules;
 mod own_bootc;
 mod plans;
+mod publish;
 mod push;
 mod rechunk;
 mod reproducible;

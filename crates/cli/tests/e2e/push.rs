@@ -91,8 +91,7 @@ fn passwords_come_from_where_podman_and_docker_have_them() {
     assert!(plain.exists() && xdg.exists());
     // The entry is for repositories below team/.
     let other = format!("docker://{}/others/x:v1", registry.host());
-    let run =
-        Run::of(&mut scene.command(&["push", "oci:base:latest", &other, "--insecure", "--authfile", "auth.json"]));
+    let run = scene.run(&["push", "oci:base:latest", &other, "--insecure", "--authfile", "auth.json"]);
     assert_eq!(run.code, 77, "{run:?}");
 }
 

@@ -221,7 +221,8 @@ fn completions_and_the_manual() {
 
     let page = scene.run(&["man"]);
     assert_eq!((page.code, page.stderr.as_str()), (0, ""));
-    for command in ["plan", "lint", "inspect", "boot", "mirror", "fsck", "gc", "completions", "man"] {
+    for command in ["plan", "lint", "inspect", "boot", "mirror", "push", "publish", "fsck", "gc", "completions", "man"]
+    {
         assert!(page.stdout.contains(&format!(".SH ASSEMBLE {}\n", command.to_uppercase())), "{command}");
     }
     let path = scene.file("assemble.1", &page.stdout);
@@ -241,7 +242,8 @@ fn help_and_version() {
     let scene = Scene::new();
     let help = scene.run(&["--help"]);
     assert_eq!((help.code, help.stderr.as_str()), (0, ""));
-    for command in ["plan", "lint", "inspect", "boot", "mirror", "fsck", "gc", "completions", "man"] {
+    for command in ["plan", "lint", "inspect", "boot", "mirror", "push", "publish", "fsck", "gc", "completions", "man"]
+    {
         assert!(help.stdout.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {}", help.stdout);
     }
     let version = scene.run(&["--version"]).stdout;

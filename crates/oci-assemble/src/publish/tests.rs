@@ -131,8 +131,7 @@ fn the_plan_says_what_will_happen() {
     assert_eq!(planned.to_value()["blobs"][2]["from"][0], "base");
     let receipt = push(&there, &content, &planned, &memory).unwrap().tag().unwrap();
     let arrivals: Vec<Arrival> = receipt.blobs.iter().map(|blob| blob.arrival).collect();
-    use Arrival::{Mounted, Present, Uploaded};
-    assert_eq!(arrivals, [Uploaded, Present, Mounted, Uploaded]);
+    assert_eq!(arrivals, [Arrival::Uploaded, Arrival::Present, Arrival::Mounted, Arrival::Uploaded]);
     assert_eq!((receipt.bytes.mounted, receipt.bytes.present, receipt.bytes.saved()), (1, 1, 2));
     assert!(plan(&there, &content, &mounts, &["t"]).is_done());
 }
@@ -146,9 +145,10 @@ impl BlobSource for Only<'_> {
     }
 
     fn open(&self, descriptor: &Descriptor) -> Result<crate::store::VerifiedReader<'_>, StoreError> {
-        match self.1.contains(&descriptor.digest) {
-            true => self.0.open(descriptor),
-            false => Err(StoreError::Missing { digest: descriptor.digest }),
+        if self.1.contains(&descriptor.digest) {
+            self.0.open(descriptor)
+        } else {
+            Err(StoreError::Missing { digest: descriptor.digest })
         }
     }
 }
@@ -248,13 +248,9 @@ fn a_tag_that_somebody_moves_meanwhile_is_reported() {
 fn a_registry_that_tags_something_else_is_found_out() {
     let (memory, images) = stored(&[&["a"], &["b"]]);
     let other = String::from_utf8(images[1].manifest_bytes().to_vec()).unwrap();
-    let registry = scripted(move |one| match one.is("GET", "/manifests/t") {
-        true => {
-            let kind = ("content-type".to_owned(), MediaType::ImageManifest.to_string());
-            Act::Answer(200, vec![kind], other.clone().into_bytes())
-        }
-        false => Act::Serve,
-    });
+    let kind = ("content-type".to_owned(), MediaType::ImageManifest.to_string());
+    let answer = Act::Answer(200, vec![kind], other.into_bytes());
+    let registry = scripted(move |one| if one.is("GET", "/manifests/t") { answer.clone() } else { Act::Serve });
     let error = publish(&repository(&registry, "x"), &memory, &images[0].descriptor(), &["t"]).unwrap_err();
     assert!(matches!(error, PublishError::Changed { .. }), "{error:?}");
 }

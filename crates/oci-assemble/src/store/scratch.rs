@@ -103,11 +103,30 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn start() -> Self {
-        let files = Scratch::new();
+        Self::with(&Scratch::new, "")
+    }
+
+    /// Starts one with TLS, whose certificate is the file `cert.pem`.
+    pub(crate) fn start_tls() -> Self {
+        let made = || {
+            let files = Scratch::new();
+            let mut openssl = Command::new("openssl");
+            openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+            openssl.args(["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]);
+            openssl.arg("-keyout").arg(files.path("key.pem")).arg("-out").arg(files.path("cert.pem"));
+            assert!(openssl.stderr(Stdio::null()).status().unwrap().success());
+            files
+        };
+        Self::with(&made, ", tls: {certificate: DIR/cert.pem, key: DIR/key.pem}")
+    }
+
+    fn with(files: &dyn Fn() -> Scratch, tls: &str) -> Self {
+        let files = files();
+        let tls = tls.replace("DIR", files.0.path().to_str().unwrap());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
         let config = format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {:?}}}}}\nhttp: {{addr: \"{address}\"}}\n",
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {:?}}}}}\nhttp: {{addr: \"{address}\"{tls}}}\n",
             files.path("data")
         );
         fs::write(files.path("config.yml"), config).unwrap();

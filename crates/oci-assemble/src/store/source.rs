@@ -65,7 +65,9 @@ impl Fetch {
             return Ok((Box::new(kept), top));
         }
         #[cfg(feature = "pull")]
-        return super::mirror::open_remote(reference, self.skopeo, self.cache);
+        {
+            super::mirror::open_remote(reference, self.skopeo, self.cache)
+        }
         #[cfg(not(feature = "pull"))]
         Err(StoreError::Elsewhere { reference: reference.to_string() })
     }

@@ -106,3 +106,27 @@ fn a_registry_that_is_killed_and_restarted_gets_the_rest() {
         assert!(is_whole(&there, &top), "killed after {wait} ms");
     }
 }
+
+#[test]
+fn tls_is_spoken_to_who_has_the_right_certificate() {
+    if lacks(&["docker-registry", "openssl"]) {
+        return;
+    }
+    let (registry, scratch) = (Registry::start_tls(), Scratch::new());
+    let (layout, top) = layout(&scratch);
+    let certificate = std::fs::read(registry.files.path("cert.pem")).unwrap();
+    let reference =
+        RegistryReference { host: registry.address.clone(), repository: "a".into(), tag: None, digest: None };
+    let there = |roots: Vec<Vec<u8>>, plain_http| {
+        let client = Client::new(ClientOptions { plain_http, roots, ..ClientOptions::default() }, Anonymous);
+        Repository::new(&client, &reference, Access::Push).unwrap()
+    };
+    publish(&there(vec![certificate.clone()], false), &layout, &top, &["t"]).unwrap();
+    assert!(is_whole(&there(vec![certificate], false), &top));
+    // A certificate that nobody vouches for, and a registry that wants TLS, will do so the next time, too.
+    let begun = std::time::Instant::now();
+    let error = there(Vec::new(), false).tags().unwrap_err();
+    assert!(!error.is_transient(), "{error:?}");
+    assert!(there(Vec::new(), true).tags().is_err());
+    assert!(begun.elapsed() < Duration::from_secs(2));
+}

@@ -1,6 +1,7 @@
 //! Requests to registries: authenticated, tried again, followed where they are sent.
 
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ const MAX_ERROR: usize = 64 << 10;
 /// Redirects of one request. Registries send downloads to one other place.
 const MAX_REDIRECTS: usize = 5;
 
+/// Tries at a registry that has never answered.
+const FIRST_TRIES: u32 = 3;
+
 /// Talks to registries. Clones share connections, tokens and limits.
 ///
 /// Its functions wait, and must not be called from within an asynchronous runtime.
@@ -35,6 +39,8 @@ struct Inner {
     jitter: Jitter,
     gate: Gate,
     idle: Mutex<Vec<Connection>>,
+    /// Whether any request was answered.
+    answered: AtomicBool,
 }
 
 impl std::fmt::Debug for Client {
@@ -99,7 +105,7 @@ impl Client {
     pub fn new(options: ClientOptions, keychain: impl Keychain + 'static) -> Self {
         let (jitter, gate) = (Jitter::new(options.seed), Gate::new(options.connections.get()));
         let auth = Auth::new(Box::new(keychain));
-        Self(Arc::new(Inner { options, auth, jitter, gate, idle: Mutex::default() }))
+        Self(Arc::new(Inner { options, auth, jitter, gate, idle: Mutex::default(), answered: AtomicBool::new(false) }))
     }
 
     /// How it talks.
@@ -113,9 +119,17 @@ impl Client {
         }
     }
 
-    /// Does `work` as often as the policy says.
+    /// Does `work` as often as the policy says; less often when nobody there has answered yet, for then it is more likely
+    /// the name that is wrong.
     pub(super) fn retry<T>(&self, work: impl FnMut(u32) -> Result<T>) -> Result<T> {
-        let before = |error: &RegistryError, wait| self.tell(&Event::Retry { cause: line(error), wait });
+        let before = |error: &RegistryError, next, wait| {
+            let nobody = matches!(error, RegistryError::Network { .. }) && !self.0.answered.load(Ordering::Relaxed);
+            let worth = !nobody || next <= FIRST_TRIES;
+            if worth {
+                self.tell(&Event::Retry { cause: line(error), wait });
+            }
+            worth
+        };
         retry(&self.0.options.retry, &self.0.jitter, &before, work)
     }
 
@@ -194,6 +208,7 @@ impl Client {
         let _pass = self.0.gate.enter();
         let incoming =
             lease.send(outgoing, self.0.options.timeouts.idle, &|bytes| self.tell(&Event::Sent { bytes }))?;
+        self.0.answered.store(true, Ordering::Relaxed);
         self.0.gate.heard(incoming.status == 429);
         Ok(incoming)
     }

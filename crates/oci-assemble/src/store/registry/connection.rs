@@ -4,6 +4,7 @@
 //! for it: there are no threads besides the caller's, a body is read from its file on the thread that sends it, and
 //! nothing asynchronous is visible outside. A connection is used by one thread at a time and kept for the next.
 
+use std::cell::OnceCell;
 use std::error::Error;
 use std::future::Future;
 use std::io::{self, Read};
@@ -20,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::error::{RegistryError, Result};
-use super::options::{ClientOptions, Timeouts};
+use super::options::ClientOptions;
 
 /// Bytes read from a file and handed to the connection at once.
 const PIECE: usize = 256 << 10;
@@ -66,8 +67,10 @@ impl From<RegistryError> for SendError {
 
 pub(super) struct Connection {
     runtime: Runtime,
-    client: Client,
-    timeouts: Timeouts,
+    options: ClientOptions,
+    /// Without TLS and with: the latter reads all certificates of the machine, which whoever needs none is spared.
+    plain: OnceCell<Client>,
+    secure: OnceCell<Client>,
 }
 
 impl Connection {
@@ -75,34 +78,19 @@ impl Connection {
     pub(super) fn new(options: &ClientOptions) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| unmade("its runtime")(error.into()))?;
-        // Redirects are followed by our own rules, and proxies are those we are given. A connection goes when its thread
-        // has not used it for a while: registries close idle ones after a minute or so.
-        let mut builder = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(options.timeouts.connect)
-            .pool_idle_timeout(Duration::from_secs(20))
-            .tcp_nodelay(true)
-            .user_agent(&options.user_agent);
-        let except = || options.proxies.except.as_deref().and_then(NoProxy::from_string);
-        if let Some(url) = &options.proxies.http {
-            let proxy = Proxy::http(url).map_err(|error| unmade("the proxy for http")(error.into()))?;
-            builder = builder.proxy(proxy.no_proxy(except()));
+        Ok(Self { runtime, options: options.clone(), plain: OnceCell::new(), secure: OnceCell::new() })
+    }
+
+    fn client(&self, url: &Url) -> Result<&Client> {
+        // A proxy may be spoken to with TLS when the registry behind it is not.
+        let by_proxy = self.options.proxies.http.as_deref().is_some_and(|proxy| proxy.starts_with("https:"));
+        let tls = url.scheme() == "https" || by_proxy;
+        let cell = if tls { &self.secure } else { &self.plain };
+        if let Some(client) = cell.get() {
+            return Ok(client);
         }
-        if let Some(url) = &options.proxies.https {
-            let proxy = Proxy::https(url).map_err(|error| unmade("the proxy for https")(error.into()))?;
-            builder = builder.proxy(proxy.no_proxy(except()));
-        }
-        let mut roots = Vec::new();
-        for pem in &options.roots {
-            let bundle = Certificate::from_pem_bundle(pem);
-            roots.extend(bundle.map_err(|error| unmade("a certificate to trust")(error.into()))?);
-        }
-        if !roots.is_empty() {
-            builder = builder.tls_certs_merge(roots);
-        }
-        let client = builder.build().map_err(|error| unmade("TLS")(error.into()))?;
-        Ok(Self { runtime, client, timeouts: options.timeouts })
+        let client = make(&self.options, tls)?;
+        Ok(cell.get_or_init(|| client))
     }
 
     /// Sends a request and waits for the head of the answer: `answer` long, but for a streamed body as long as that may
@@ -114,7 +102,7 @@ impl Connection {
         sent: &dyn Fn(u64),
     ) -> std::result::Result<Incoming, SendError> {
         let host = host_of(&outgoing.url);
-        let mut builder = self.client.request(outgoing.method, outgoing.url);
+        let mut builder = self.client(&outgoing.url)?.request(outgoing.method, outgoing.url);
         for (name, value) in outgoing.headers {
             builder = builder.header(name, value);
         }
@@ -127,8 +115,8 @@ impl Connection {
                 let sending = builder.header(CONTENT_LENGTH, size).body(body).send();
                 self.runtime.block_on(async {
                     let mut sending = pin!(sending);
-                    let pumping = pin!(pump(size, reader, pipe, self.timeouts.idle, &host, sent));
-                    let limit = self.timeouts.transfer(size);
+                    let pumping = pin!(pump(size, reader, pipe, self.options.timeouts.idle, &host, sent));
+                    let limit = self.options.timeouts.transfer(size);
                     tokio::select! {
                         biased;
                         // An answer before the end of the body says that the rest is not wanted.
@@ -160,7 +148,7 @@ impl Connection {
     /// The next bytes of a body; empty at its end.
     pub(super) fn next(&self, incoming: &mut Incoming) -> Result<Bytes> {
         let host = host_of(incoming.response.url());
-        let after = self.timeouts.idle;
+        let after = self.options.timeouts.idle;
         match self.wait(after, incoming.response.chunk()) {
             Some(Ok(bytes)) => Ok(bytes.unwrap_or_default()),
             Some(Err(error)) => Err(network(&host, error)),
@@ -187,6 +175,40 @@ impl Connection {
             whole.extend_from_slice(&bytes);
         }
     }
+}
+
+/// Redirects are followed by our own rules, and proxies are those we are given. A connection goes when its thread has not
+/// used it for a while: registries close idle ones after a minute or so.
+fn make(options: &ClientOptions, tls: bool) -> Result<Client> {
+    let mut builder = Client::builder()
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(options.timeouts.connect)
+        .pool_idle_timeout(Duration::from_secs(20))
+        .tcp_nodelay(true)
+        .user_agent(&options.user_agent);
+    let except = || options.proxies.except.as_deref().and_then(NoProxy::from_string);
+    if let Some(url) = &options.proxies.http {
+        let proxy = Proxy::http(url).map_err(|error| unmade("the proxy for http")(error.into()))?;
+        builder = builder.proxy(proxy.no_proxy(except()));
+    }
+    if let Some(url) = &options.proxies.https {
+        let proxy = Proxy::https(url).map_err(|error| unmade("the proxy for https")(error.into()))?;
+        builder = builder.proxy(proxy.no_proxy(except()));
+    }
+    if !tls {
+        let built = builder.tls_certs_only([]).build();
+        return built.map_err(|error| unmade("the part for http")(error.into()));
+    }
+    let mut roots = Vec::new();
+    for pem in &options.roots {
+        let bundle = Certificate::from_pem_bundle(pem);
+        roots.extend(bundle.map_err(|error| unmade("a certificate to trust")(error.into()))?);
+    }
+    if !roots.is_empty() {
+        builder = builder.tls_certs_merge(roots);
+    }
+    builder.build().map_err(|error| unmade("the part for https")(error.into()))
 }
 
 /// Reads the body piece by piece and hands it on. Whoever does not take it says why elsewhere.

@@ -45,7 +45,8 @@ impl RetryPolicy {
         }
         let bound = self.base.saturating_mul(1_u32.checked_shl(next - 2).unwrap_or(u32::MAX)).min(self.cap);
         let nanoseconds = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
-        let jittered = Duration::from_nanos((u128::from(random) * u128::from(nanoseconds) >> 64) as u64);
+        let jittered = u128::from(random) * u128::from(nanoseconds) >> 64;
+        let jittered = Duration::from_nanos(u64::try_from(jittered).unwrap_or(nanoseconds));
         // What the registry asks for is the least; on top of it comes the jitter.
         Some(asked.map_or(jittered, |asked| asked.min(self.longest_asked) + jittered))
     }
@@ -71,11 +72,11 @@ impl Jitter {
 }
 
 /// Does `work` until it succeeds, fails for good, or was tried often enough. `work` gets the number of the try, from 1;
-/// `before` hears of each wait.
+/// `before` hears of each wait, and says whether it is worth while.
 pub(super) fn retry<T>(
     policy: &RetryPolicy,
     jitter: &Jitter,
-    before: &dyn Fn(&RegistryError, Duration),
+    before: &dyn Fn(&RegistryError, u32, Duration) -> bool,
     mut work: impl FnMut(u32) -> Result<T>,
 ) -> Result<T> {
     let begun = Instant::now();
@@ -89,7 +90,9 @@ pub(super) fn retry<T>(
         let Some(wait) = policy.wait(number, begun.elapsed(), error.retry_after(), jitter.next()) else {
             return Err(error);
         };
-        before(&error, wait);
+        if !before(&error, number, wait) {
+            return Err(error);
+        }
         std::thread::sleep(wait);
     }
 }

@@ -8,7 +8,7 @@ use super::repository::{Name, Repository};
 use crate::image::{Descriptor, Mismatch, RegistryReference};
 use crate::store::blob::{BlobSource, BlobStore, VerifiedReader};
 use crate::store::error::{Result, StoreError};
-use crate::store::layout::Transaction;
+use crate::store::layout::{Taken, Transaction};
 use crate::store::resolve::{is_restricted, reachable};
 
 impl Repository {
@@ -101,8 +101,7 @@ impl<T: Borrow<Transaction> + Send + Sync> BlobSource for Kept<T> {
 
     fn open(&self, descriptor: &Descriptor) -> Result<VerifiedReader<'_>> {
         let into = self.into.borrow();
-        if !into.is_intact(descriptor)? {
-            into.put(descriptor, &mut BlobSource::open(&self.repository, descriptor)?)?;
+        if into.take(&self.repository, descriptor)? == Taken::Copied {
             self.fetched.fetch_add(descriptor.size, Ordering::Relaxed);
         }
         into.open(descriptor)

@@ -54,7 +54,7 @@ fn open() -> TestRegistry {
 
 /// A blob that is not the same everywhere.
 fn noise(size: usize) -> Vec<u8> {
-    (0..size).map(|at| (at * at / 7 + at / 251) as u8).collect()
+    (0..size).map(|at| ((at * at / 7 + at / 251) % 256).to_le_bytes()[0]).collect()
 }
 
 fn layer(bytes: &[u8]) -> Descriptor {

@@ -112,9 +112,12 @@ fn no_password_goes_along_a_redirect() {
     repository(&client(), &thief, "a").upload_blob(&blob, &Bytes(&bytes)).unwrap();
     thief.forget();
     let to = format!("http://{}/v2/a/blobs/{}", thief.host(), blob.digest);
-    let script = move |one: &Asked| match one.is("GET", "/blobs/") && one.header("authorization").is_some() {
-        true => Act::Answer(307, vec![("location".into(), to.clone())], Vec::new()),
-        false => Act::Serve,
+    let script = move |one: &Asked| {
+        if one.is("GET", "/blobs/") && one.header("authorization").is_some() {
+            Act::Answer(307, vec![("location".into(), to.clone())], Vec::new())
+        } else {
+            Act::Serve
+        }
     };
     let auth = AuthSettings::Basic("me".into(), "secret".into());
     let registry =
@@ -131,9 +134,12 @@ fn no_password_goes_along_an_upload() {
     let blob = layer(&bytes);
     let thief = open();
     let to = format!("http://{}/v2/a/blobs/uploads/1", thief.host());
-    let script = move |one: &Asked| match one.method == "POST" && one.header("authorization").is_some() {
-        true => Act::With("location", to.clone()),
-        false => Act::Serve,
+    let script = move |one: &Asked| {
+        if one.method == "POST" && one.header("authorization").is_some() {
+            Act::With("location", to.clone())
+        } else {
+            Act::Serve
+        }
     };
     let auth = AuthSettings::Basic("me".into(), "secret".into());
     let registry =
@@ -149,9 +155,12 @@ fn no_password_goes_along_an_upload() {
 fn tokens_are_not_fetched_along_redirects() {
     let thief = open();
     let to = format!("http://{}/token", thief.host());
-    let script = move |one: &Asked| match one.path == "/token" {
-        true => Act::Answer(307, vec![("location".into(), to.clone())], Vec::new()),
-        false => Act::Serve,
+    let script = move |one: &Asked| {
+        if one.path == "/token" {
+            Act::Answer(307, vec![("location".into(), to.clone())], Vec::new())
+        } else {
+            Act::Serve
+        }
     };
     let registry =
         TestRegistry::start(Settings { auth: bearer(9, None), script: Some(Arc::new(script)), ..Settings::default() })
@@ -164,10 +173,8 @@ fn tokens_are_not_fetched_along_redirects() {
 
 #[test]
 fn endless_tokens_and_documents_are_cut_off() {
-    let script = |one: &Asked| match one.path == "/token" {
-        true => Act::Answer(200, Vec::new(), vec![b' '; 70_000]),
-        false => Act::Serve,
-    };
+    let script =
+        |one: &Asked| if one.path == "/token" { Act::Answer(200, Vec::new(), vec![b' '; 70_000]) } else { Act::Serve };
     let settings = Settings { auth: bearer(9, None), script: Some(Arc::new(script)), ..Settings::default() };
     let registry = TestRegistry::start(settings).unwrap();
     let client = as_me(&registry);

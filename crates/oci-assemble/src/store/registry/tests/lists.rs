@@ -99,9 +99,12 @@ fn a_next_page_elsewhere_is_not_asked_for() {
 
 #[test]
 fn a_list_without_end_ends() {
-    let registry = scripted(|one| match one.is("GET", "/tags/list") {
-        true => Act::With("link", "</v2/a/tags/list?from=0>; rel=\"next\"".into()),
-        false => Act::Serve,
+    let registry = scripted(|one| {
+        if one.is("GET", "/tags/list") {
+            Act::With("link", "</v2/a/tags/list?from=0>; rel=\"next\"".into())
+        } else {
+            Act::Serve
+        }
     });
     let client = client();
     let there = repository(&client, &registry, "a");

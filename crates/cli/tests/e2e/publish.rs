@@ -1,0 +1,135 @@
+//! Recipes to registries, and bases in registries.
+
+use std::fs;
+
+use oci_assemble::testing::registry::{Settings, TestRegistry};
+use serde_json::Value;
+
+use crate::base::KERNEL;
+use crate::scene::{Run, Scene};
+
+const MOTD: &str = "[[file]]\npath = \"/etc/motd\"\ncontent = \"hello\\n\"\n";
+
+/// A scene whose recipe builds upon an image in a registry, and is published there.
+fn published() -> (Scene, TestRegistry) {
+    let (scene, registry) = (Scene::new(), TestRegistry::start(Settings::default()).unwrap());
+    let host = registry.host().to_owned();
+    scene.run(&["push", "oci:base:latest", &format!("docker://{host}/up/base:1"), "--insecure"]).digest();
+    recipe(&scene, &host, &host, "");
+    registry.forget();
+    (scene, registry)
+}
+
+/// A recipe upon an image of `from`, published to `to`.
+fn recipe(scene: &Scene, from: &str, to: &str, more: &str) {
+    let head = format!(
+        "schema = 1\n[image]\nname = \"e2e\"\nversion = \"7\"\n[base]\nimage = \"docker://{from}/up/base:1\"\n"
+    );
+    let publish = format!(
+        "[publish]\nto = \"docker://{to}/ours/host\"\ntags = [\"latest\", \"{{kernel}}\", \"v{{version}}-{{date}}\"]\n{more}"
+    );
+    scene.file("recipe.toml", format!("{head}{MOTD}{publish}"));
+}
+
+fn publish(scene: &Scene, more: &[&str]) -> Run {
+    scene.run(&[&["publish", "--recipe", "recipe.toml", "--insecure"], more].concat())
+}
+
+/// Layers of the base that were fetched.
+fn fetched(scene: &Scene, registry: &TestRegistry) -> usize {
+    let layers: Vec<String> = scene.image("base").layers().map(|(layer, _)| layer.digest.to_string()).collect();
+    registry
+        .log()
+        .iter()
+        .filter(|one| one.method == "GET" && layers.iter().any(|layer| one.path.ends_with(layer)))
+        .count()
+}
+
+#[test]
+fn a_base_in_the_same_registry_is_mounted_and_read_once() {
+    let (scene, registry) = published();
+    let first = publish(&scene, &["--json", "--receipt", "receipt.json"]);
+    let (schema, value) = first.json();
+    assert_eq!(schema, "assemble.receipt/1");
+    assert!(registry.is_whole("ours/host"));
+    let receipt = &value["receipts"][0];
+    let base: u64 = scene.image("base").layers().map(|(layer, _)| layer.size).sum();
+    assert_eq!(receipt["bytes"]["mounted"], base, "{receipt}");
+    let tags: Vec<&str> = receipt["tags"].as_array().unwrap().iter().map(|tag| tag["tag"].as_str().unwrap()).collect();
+    assert_eq!(tags, ["latest", KERNEL, "v7-20250101"]);
+    let image = receipt["image"].as_str().unwrap();
+    for tag in tags {
+        assert_eq!(registry.manifest("ours/host", tag).unwrap().0, image);
+    }
+    let file: Value = serde_json::from_slice(&fs::read(scene.path("receipt.json")).unwrap()).unwrap();
+    assert_eq!(file, value);
+
+    // The indexes of the base's layers are known now: nothing of it is needed again, not even where its blobs are gone.
+    fs::remove_dir_all(scene.path("cache/assemble/images")).unwrap();
+    fs::write(
+        scene.path("recipe.toml"),
+        fs::read_to_string(scene.path("recipe.toml")).unwrap().replace("hello", "hello again"),
+    )
+    .unwrap();
+    registry.forget();
+    let second = publish(&scene, &[]);
+    assert_ne!(second.digest().to_string(), image);
+    assert_eq!(fetched(&scene, &registry), 0, "{second:?}");
+    assert!(second.stderr.contains("base: "), "{second:?}");
+    assert!(registry.is_whole("ours/host"));
+    // And the same again is nothing at all.
+    registry.forget();
+    assert_eq!(publish(&scene, &[]).digest(), second.digest());
+    assert!(registry.log().iter().all(|one| matches!(one.method.as_str(), "GET" | "HEAD")), "{:?}", registry.log());
+}
+
+#[test]
+fn layouts_of_images_with_bases_in_registries_are_whole() {
+    let (scene, registry) = published();
+    let digest = publish(&scene, &[]).digest();
+    let built = scene.run(&["--recipe", "recipe.toml", "--output", "oci:out:latest", "--insecure"]);
+    assert_eq!(built.digest(), digest);
+    assert_eq!(scene.run(&["fsck", "out"]).code, 0);
+    let other = format!("docker://{}/from/layout:1", registry.host());
+    let pushed = scene.run(&["push", "oci:out:latest", &other, "--insecure", "--json"]).json().1;
+    assert_eq!(pushed["receipts"][0]["image"], digest.to_string());
+    let inspected = scene.run(&["inspect", &other, "--insecure", "--json"]);
+    assert_eq!(inspected.code, 0, "{inspected:?}");
+}
+
+#[test]
+fn a_base_elsewhere_goes_through_to_where_the_image_goes() {
+    let (scene, registry) = published();
+    let other = TestRegistry::start(Settings::default()).unwrap();
+    recipe(&scene, registry.host(), other.host(), "");
+    let run = publish(&scene, &["--json"]);
+    let value = run.json().1;
+    assert_eq!(value["receipts"][0]["bytes"]["mounted"], 0);
+    assert!(other.is_whole("ours/host"));
+}
+
+#[test]
+fn a_dry_run_builds_and_sends_nothing() {
+    let (scene, registry) = published();
+    let run = publish(&scene, &["--dry-run"]);
+    assert!(run.stdout.contains("mount  sha256:") && run.stdout.contains("tag    latest"), "{run:?}");
+    assert!(registry.log().iter().all(|one| matches!(one.method.as_str(), "GET" | "HEAD")));
+    assert_eq!(registry.manifest("ours/host", "latest"), None);
+}
+
+#[test]
+fn what_cannot_be_published_is_said_first() {
+    let (scene, registry) = published();
+    let host = registry.host();
+    for (publish_table, code, text) in [
+        (format!("to = \"docker://{host}/x\"\nsign = [{{ keyless = true }}]\n"), 69, "publish.sign needs"),
+        (format!("to = \"docker://{host}/x\"\nattest = [\"sbom\"]\n"), 69, "publish.attest needs"),
+        (String::new(), 2, "does not say where the image is published"),
+    ] {
+        let head = "schema = 1\n[image]\nname = \"e2e\"\n[base]\nimage = \"oci:base:latest\"\n";
+        scene.file("recipe.toml", format!("{head}{MOTD}[publish]\n{publish_table}"));
+        let run = publish(&scene, &[]);
+        assert!(run.code == code && run.stderr.contains(text), "{run:?}");
+    }
+    assert!(registry.log().is_empty());
+}
