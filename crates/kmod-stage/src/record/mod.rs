@@ -4,7 +4,7 @@
 //! material. A stage may enter those packages, as `rpm --install --justdb --noscripts --nodeps` does. The database to
 //! enter them into is that of the image so far, which other stages change, while the result of a builder is kept for
 //! many images. So it takes two steps: in the builder the package manager itself has written the entries, and the result
-//! has them below [`RECORD`], which is no part of any image; when the image is assembled, they are put into its database.
+//! has them below a path that is no part of any image; when the image is assembled, they are put into its database.
 
 mod dpkg;
 mod rpm;
