@@ -65,10 +65,10 @@ pub(crate) fn push(
     ui: Ui,
 ) -> Result<(), Failure> {
     let Some(name) = named(builder) else { return Ok(()) };
-    let context = || format!("pushing the bundle {}", made.bundle);
-    let kept = store.lookup(&made.key).context(Class::Io, context())?;
-    let (layout, manifest) = kept.ok_or_else(|| Failure::new(Class::Io, format!("{}: it is not kept", context())))?;
-    let content = Content::gather(&layout, &manifest).context(Class::Data, context())?;
+    let doing = || format!("pushing the bundle {}", made.bundle);
+    let kept = store.lookup(&made.key).context(Class::Io, doing())?;
+    let (layout, manifest) = kept.ok_or_else(|| Failure::new(Class::Io, format!("{}: it is not kept", doing())))?;
+    let content = Content::gather(&layout, &manifest).context(Class::Data, doing())?;
     let target = Target { repository: name.clone(), tags: vec![made.key.hex()] };
     let pushing = Pushing::new(&target, &content, &Mounts::new(), access, ui)?;
     if !pushing.plan.is_done() {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::builders::{self, Building};
 use crate::env;
-use crate::exit::{Class, Context, Failure};
+use crate::exit::{Class, Failure};
 use crate::ui::Ui;
 
 /// Whether and how bootc is asked.
@@ -75,9 +75,10 @@ pub(crate) fn ask(
         let none = || Failure::new(Class::Negative, format!("{} has no /{PROGRAM} to be asked", image.name));
         return if required { Err(none()) } else { Ok(None) };
     }
-    let not_run = |failure: Failure| match required {
-        true => Err(failure),
-        false => {
+    let not_run = |failure: Failure| {
+        if required {
+            Err(failure)
+        } else {
             Ok(Some(Verdict::NotRun { reason: failure.to_string().lines().next().unwrap_or_default().to_owned() }))
         }
     };
@@ -119,7 +120,7 @@ fn unavailable(error: &RuntimeError) -> Option<Failure> {
 }
 
 fn failed(name: &str, error: BootcError) -> Failure {
-    Err::<(), _>(error).context(Class::Data, format!("asking the bootc of {name}")).unwrap_err()
+    Failure::of(Class::Data, format!("asking the bootc of {name}"), error)
 }
 
 impl Verdict {

@@ -24,7 +24,7 @@ pub(crate) fn run(args: &CacheArgs, ui: Ui, cache: Option<&Path>) -> Result<(), 
     let root = cache.map(Path::to_owned).or_else(env::cache_dir).ok_or_else(|| {
         Failure::new(Class::Usage, "there is no cache directory").hint("name one with --cache DIR, or set HOME")
     })?;
-    let held = Held::read(root)?;
+    let held = Held::read(&root)?;
     match args.command {
         CacheCommand::List => held.list(ui),
         CacheCommand::Gc { days, remove } => {
@@ -47,13 +47,13 @@ struct Held {
 }
 
 impl Held {
-    fn read(root: PathBuf) -> Result<Self, Failure> {
+    fn read(root: &Path) -> Result<Self, Failure> {
         let reading = || format!("reading the cache {}", root.display());
-        let mut held = Self { entries: Vec::new(), bundles: Listing::default(), images: (0, 0), root: root.clone() };
+        let mut held = Self { entries: Vec::new(), bundles: Listing::default(), images: (0, 0), root: root.to_owned() };
         if !root.exists() {
             return Ok(held);
         }
-        held.entries = CacheDir::new(wire::open_dir(&root, Class::Io)?).entries().context(Class::Io, reading())?;
+        held.entries = CacheDir::new(wire::open_dir(root, Class::Io)?).entries().context(Class::Io, reading())?;
         if let Some(store) = held.store()? {
             held.bundles = store.list().context(Class::Data, reading())?;
         }

@@ -38,20 +38,20 @@ pub(crate) fn run(args: &MirrorArgs, ui: Ui, cache: Option<&Path>) -> Result<(),
 /// and the rest goes straight through.
 fn to_registry(args: &MirrorArgs, from: &ImageReference, platforms: &Platforms, ui: Ui) -> Result<(), Failure> {
     let targets = Target::all(std::slice::from_ref(&args.destination))?;
-    let context = || format!("opening {from}");
+    let doing = || format!("opening {from}");
     let (source, top): (Box<dyn BlobSource>, Descriptor) = match from {
         ImageReference::OciDir(_) | ImageReference::OciArchive(_) => {
-            open_local(from, &Ambient).context(Class::Data, context())?
+            open_local(from, &Ambient).context(Class::Data, doing())?
         }
         _ => {
             let name = registry::native(from).ok_or_else(|| elsewhere(from))?;
             let repository = repository(name, args, ui)?;
-            let found = repository.find(name).context(Class::Data, context())?;
+            let found = repository.find(name).context(Class::Data, doing())?;
             (Box::new(repository), found.descriptor)
         }
     };
-    let image = platforms.choose(&*source, top).context(Class::Data, context())?;
-    let content = Content::gather(&*source, &image).context(Class::Data, context())?;
+    let image = platforms.choose(&*source, top).context(Class::Data, doing())?;
+    let content = Content::gather(&*source, &image).context(Class::Data, doing())?;
     let file = ReceiptFile::prepare(args.output.receipt.as_deref().filter(|_| !args.output.dry_run))?;
     for target in &targets {
         let mut mounts = Mounts::new();
@@ -112,23 +112,19 @@ fn to_layout(
     let native = registry::native(from).map(|name| Ok((name, repository(name, args, ui)?))).transpose()?;
     let bar = ui.bar(None, &context);
     let image = output.mirror(|into: Transaction, tag: Option<&str>| {
-        let copied: Result<Mirrored, _> = match native {
-            Some((name, repository)) => {
-                let fetched = {
-                    let kept = Kept::new(repository, &into);
-                    let image = kept.find(name).and_then(|top| platforms.choose(&kept, top));
-                    image.and_then(|image| kept.fetch_all(&image).map(|()| image))
-                };
-                fetched.and_then(|image| {
-                    let committed = into.commit(tag, &image)?;
-                    Ok(Mirrored { image, committed })
-                })
-            }
-            None => {
-                let options =
-                    MirrorOptions { skopeo: wire::skopeo(&args.source), platforms, threads: env::processors() };
-                mirror(from, &Ambient, into, tag, &options)
-            }
+        let copied: Result<Mirrored, _> = if let Some((name, repository)) = native {
+            let fetched = {
+                let kept = Kept::new(repository, &into);
+                let image = kept.find(name).and_then(|top| platforms.choose(&kept, top));
+                image.and_then(|image| kept.fetch_all(&image).map(|()| image))
+            };
+            fetched.and_then(|image| {
+                let committed = into.commit(tag, &image)?;
+                Ok(Mirrored { image, committed })
+            })
+        } else {
+            let options = MirrorOptions { skopeo: wire::skopeo(&args.source), platforms, threads: env::processors() };
+            mirror(from, &Ambient, into, tag, &options)
         };
         let copied = copied.context(Class::Data, context.clone())?;
         moved.clone_from(&copied.committed.moved);

@@ -64,7 +64,7 @@ pub(crate) fn run(args: &PublishArgs, ui: Ui, cache: Option<&Path>) -> Result<()
         say_base(&made.base, ui);
     }
     say(&receipt, ui);
-    finish(vec![value(&receipt)?], file, ui, &top.digest.to_string())
+    finish(&[value(&receipt)?], file, ui, &top.digest.to_string())
 }
 
 /// Where the recipe wants the image; and whether this version can do all that it wants.

@@ -130,11 +130,11 @@ pub(crate) fn push(
     if output.dry_run {
         return if ui.json { ui.document("push-plan", json!({ "plans": done })) } else { Ok(()) };
     }
-    finish(done, file, ui, &top.digest.to_string())
+    finish(&done, file, ui, &top.digest.to_string())
 }
 
 /// Writes and prints receipts.
-pub(crate) fn finish(receipts: Vec<Value>, file: Option<ReceiptFile>, ui: Ui, digest: &str) -> Result<(), Failure> {
+pub(crate) fn finish(receipts: &[Value], file: Option<ReceiptFile>, ui: Ui, digest: &str) -> Result<(), Failure> {
     let document = json!({ "receipts": receipts });
     if let Some(file) = file {
         file.finish(&Ui::text_of("receipt", document.clone()))?;
@@ -161,15 +161,15 @@ impl<'c> Pushing<'c> {
         ui: Ui,
     ) -> Result<Self, Failure> {
         let Target { repository: name, tags } = target;
-        let context = || format!("asking {}/{}", name.host, name.repository);
+        let doing = || format!("asking {}/{}", name.host, name.repository);
         let bar = ui.bar(Some(0), &format!("pushing to {}/{}", name.host, name.repository));
         let client = registry::client(&name.host, access, ui, Watch { bar: Some(bar.clone()), ..Watch::default() })?;
-        let repository = Repository::new(&client, name, Access::Push).context(Class::Usage, context())?;
-        let mut all = base_mounts(&client, &name.host, content).context(Class::Data, context())?;
+        let repository = Repository::new(&client, name, Access::Push).context(Class::Usage, doing())?;
+        let mut all = base_mounts(&client, &name.host, content).context(Class::Data, doing())?;
         for (blob, from) in mounts {
             all.entry(*blob).or_default().extend(from.iter().cloned());
         }
-        let observed = observe(&repository, content, tags).context(Class::Data, context())?;
+        let observed = observe(&repository, content, tags).context(Class::Data, doing())?;
         let plan = PushPlan::new(content, &observed, &all, tags);
         Ok(Self { repository, content, plan, bar })
     }
@@ -180,12 +180,12 @@ impl<'c> Pushing<'c> {
         source: &dyn BlobSource,
         attach: impl for<'r> FnOnce(Untagged<'r>) -> Result<Untagged<'r>, Failure>,
     ) -> Result<Receipt, Failure> {
-        let context = || format!("pushing to {}", self.plan.repository);
+        let doing = || format!("pushing to {}", self.plan.repository);
         self.bar.set_length(self.plan.bytes(|action| *action != BlobAction::Present));
         let pushed = carry_out(&self.repository, self.content, &self.plan, source);
         self.bar.finish_and_clear();
-        let untagged = attach(pushed.context(Class::Data, context())?)?;
-        untagged.tag().context(Class::Data, context())
+        let untagged = attach(pushed.context(Class::Data, doing())?)?;
+        untagged.tag().context(Class::Data, doing())
     }
 }
 

@@ -8,7 +8,7 @@ use oci_assemble::inspect::lint::{LINTS as NATIVE, Origin};
 
 use super::BootcReport;
 use crate::builder::{ContainerName, ContainerSpec, LocalImage, Network, SpecError};
-use crate::podman::{Cancel, ContainerRuntime, ImageSource, RuntimeError};
+use crate::podman::{Cancel, ContainerRuntime, Finished, ImageSource, RuntimeError};
 
 /// Where an image carries bootc.
 pub const PROGRAM: &str = "usr/bin/bootc";
@@ -45,7 +45,7 @@ pub enum BootcError {
 /// The shell script that asks bootc. Lints in `skip` that bootc has are left out.
 pub fn script(skip: &BTreeSet<&str>) -> String {
     let shared = NATIVE.iter().filter(|lint| lint.origin == Origin::Bootc && skip.contains(lint.name));
-    let skips: String = shared.map(|lint| format!(" --skip {}", lint.name)).collect();
+    let skips = shared.fold(String::new(), |skips, lint| skips + " --skip " + lint.name);
     let mark = |mark: &str| format!("echo '{}'", mark.trim_end());
     [
         // One stream, so that the order of lines is that of time.
@@ -93,7 +93,7 @@ pub fn judge(
         &mut output,
         cancel,
     );
-    let ended = run.and_then(|container| container.remove());
+    let ended = run.and_then(Finished::remove);
     if !known {
         // What stays takes room, no more.
         let _ = runtime.remove(&name);

@@ -96,8 +96,9 @@ fn findings(text: &str) -> Vec<BootcFinding> {
         } else if COUNTS.iter().any(|begin| line.starts_with(begin)) {
             open = false;
         } else if let Some(last) = findings.last_mut().filter(|_| open && !line.trim().is_empty()) {
-            let separator = if last.value.is_empty() || last.value.ends_with(':') { " " } else { "; " };
-            last.value = format!("{}{separator}{}", last.value, line.trim()).trim().to_owned();
+            let separator = if last.value.ends_with(':') { " " } else { "; " };
+            let separator = if last.value.is_empty() { "" } else { separator };
+            last.value = format!("{}{separator}{}", last.value, line.trim());
         }
     }
     findings

@@ -185,8 +185,8 @@ impl Claims<'_> {
             let name = String::from_utf8_lossy(tag.strip_suffix(b"\0").unwrap_or(tag)).into_owned();
             return Some((Origin::Attribute, name));
         }
-        let owner = self.packages.and_then(|packages| packages.owner(path)).map(|package| package.source_name());
-        let owned = || owner.map(|name| (Origin::Package, name.to_owned()));
+        let package = self.packages.and_then(|packages| packages.owner(path));
+        let owned = || package.map(|package| (Origin::Package, package.source_name().to_owned()));
         let is_large = inode.content().is_some_and(|content| content.size() >= LARGE);
         match place(path) {
             Place::Initramfs => Some((Origin::Initramfs, "initramfs".into())),

@@ -116,18 +116,16 @@ impl Recorded {
         let annotated: Option<Vec<&String>> =
             image.layers().map(|(descriptor, _)| descriptor.annotations.get(COMPONENTS)).collect();
         let place = |number: usize| format!("the annotation {COMPONENTS} of layer {number}");
-        let components: Vec<BTreeMap<String, Record>> = match annotated.filter(|texts| !texts.is_empty()) {
-            Some(texts) => {
-                let read = |(number, text): (usize, &String)| {
-                    serde_json::from_str(text).map_err(|source| RecordedError::Json { place: place(number), source })
-                };
-                texts.into_iter().enumerate().map(read).collect::<Result<_, _>>()?
-            }
-            None => {
-                let Some(text) = image.config().labels.get(LABEL) else { return Ok(None) };
-                let place = format!("the label {LABEL}");
-                serde_json::from_str(text).map_err(|source| RecordedError::Json { place, source })?
-            }
+        let annotated = annotated.filter(|texts| !texts.is_empty());
+        let components: Vec<BTreeMap<String, Record>> = if let Some(texts) = annotated {
+            let read = |(number, text): (usize, &String)| {
+                serde_json::from_str(text).map_err(|source| RecordedError::Json { place: place(number), source })
+            };
+            texts.into_iter().enumerate().map(read).collect::<Result<_, _>>()?
+        } else {
+            let Some(text) = image.config().labels.get(LABEL) else { return Ok(None) };
+            let place = format!("the label {LABEL}");
+            serde_json::from_str(text).map_err(|source| RecordedError::Json { place, source })?
         };
         if components.len() != image.layers().len() {
             return Ok(None);

@@ -48,14 +48,14 @@ pub fn settle<'a>(tree: &FileTree, inner: &'a dyn Contents) -> io::Result<(FileT
         names.insert(content.clone(), sink.hasher.finish());
         Ok(())
     })?;
-    let named = |inode: &Inode| match inode.content().and_then(|content| Some((content, names.get(content)?))) {
+    let settle = |inode: &Inode| match inode.content().and_then(|content| Some((content, names.get(content)?))) {
         Some((content, digest)) => {
             let kind = Kind::File(Content::Stored { digest: *digest, size: content.size() });
             Inode { meta: inode.meta.clone(), kind }
         }
         None => inode.clone(),
     };
-    let inodes = tree.iter().map(|(path, inode)| (path.clone(), named(inode))).collect();
+    let inodes = tree.iter().map(|(path, inode)| (path.clone(), settle(inode))).collect();
     let settled = FileTree::from_sorted(inodes).unwrap_or_else(|| tree.clone());
     let places = names.into_iter().map(|(content, digest)| (digest, content)).collect();
     Ok((settled, Settled { inner, places }))

@@ -169,7 +169,7 @@ pub fn pin(delta: &TreeDelta) -> Pinned {
         for number in [u64::from(*mode), *uid, *gid, mtime.cast_unsigned()] {
             entry.extend(number.to_le_bytes());
         }
-        for (name, value) in xattrs.iter() {
+        for (name, value) in xattrs {
             field(&mut entry, name);
             field(&mut entry, value);
         }

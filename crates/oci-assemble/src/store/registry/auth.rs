@@ -92,16 +92,16 @@ impl Auth {
                 let known = tokens.get(&key).filter(|token| token.is_fresh(Instant::now()));
                 let known = known.map(|token| format!("Bearer {}", token.bearer));
                 let stale = |header: &String| refused.is_some_and(|refused| refused.as_bytes() == header.as_bytes());
-                match known.filter(|header| !stale(header)) {
-                    Some(header) => Some(header),
-                    None => {
-                        let credential = self.credential(place)?;
-                        let token =
-                            fetch(client, lease, place, &realm, service.as_deref(), &key.1, credential.as_ref())?;
-                        let header = format!("Bearer {}", token.bearer);
-                        tokens.insert(key, token);
-                        Some(header)
-                    }
+                let known = known.filter(|header| !stale(header));
+                if known.is_some() {
+                    known
+                } else {
+                    let credential = self.credential(place)?;
+                    let service = service.as_deref();
+                    let token = fetch(client, lease, place, &realm, service, &key.1, credential.as_ref())?;
+                    let header = format!("Bearer {}", token.bearer);
+                    tokens.insert(key, token);
+                    Some(header)
                 }
             }
         };

@@ -44,7 +44,7 @@ pub use credential::{Anonymous, Credential, CredentialHelper, Keychain, Keychain
 pub use error::RegistryError;
 pub use list::Referrers;
 pub use manifest::{RemoteManifest, Stored};
-pub use options::{ClientOptions, Event, Proxies, Timeouts};
+pub use options::{ClientOptions, Event, Listener, Proxies, Timeouts};
 pub use origin::OriginFault;
 pub use referrer::fallback_tag;
 pub use repository::{Access, Name, Repository};

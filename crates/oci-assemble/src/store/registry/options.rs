@@ -32,8 +32,11 @@ pub struct ClientOptions {
     /// A seed for the jitter of waits. Two programs that start together should have two.
     pub seed: u64,
     /// Hears what happens.
-    pub listener: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+    pub listener: Option<Listener>,
 }
+
+/// Hears what happens while it happens.
+pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
 
 impl fmt::Debug for ClientOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,7 +99,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(15),
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
             token: Duration::from_secs(30),
             slowest: 64 << 10,
         }

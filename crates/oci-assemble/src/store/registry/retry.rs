@@ -31,8 +31,8 @@ impl Default for RetryPolicy {
             tries: 6,
             base: Duration::from_secs(1),
             cap: Duration::from_secs(30),
-            longest_asked: Duration::from_secs(120),
-            deadline: Duration::from_secs(900),
+            longest_asked: Duration::from_mins(2),
+            deadline: Duration::from_mins(15),
         }
     }
 }
@@ -45,7 +45,7 @@ impl RetryPolicy {
         }
         let bound = self.base.saturating_mul(1_u32.checked_shl(next - 2).unwrap_or(u32::MAX)).min(self.cap);
         let nanoseconds = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
-        let jittered = u128::from(random) * u128::from(nanoseconds) >> 64;
+        let jittered = (u128::from(random) * u128::from(nanoseconds)) >> 64;
         let jittered = Duration::from_nanos(u64::try_from(jittered).unwrap_or(nanoseconds));
         // What the registry asks for is the least; on top of it comes the jitter.
         Some(asked.map_or(jittered, |asked| asked.min(self.longest_asked) + jittered))

@@ -14,7 +14,7 @@ use crate::image::json;
 /// Bytes of a token server's answer that are read: tokens have one or two thousand.
 pub(super) const MAX_TOKEN: usize = 64 << 10;
 /// Life of a token that does not say it (distribution's token specification).
-const USUAL_LIFE: Duration = Duration::from_secs(60);
+const USUAL_LIFE: Duration = Duration::from_mins(1);
 
 /// A token, and until when it is used.
 #[derive(Clone)]

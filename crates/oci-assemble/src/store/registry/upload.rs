@@ -248,7 +248,7 @@ fn sent(error: SendError, digest: &Digest, base: &Url) -> RegistryError {
                 Err(error) => local(StoreError::Io { action: "read", path: digest.to_string(), source: error }),
             },
         },
-        other => no_stream(other, base),
+        other @ SendError::Registry(_) => no_stream(other, base),
     }
 }
 
