@@ -113,6 +113,7 @@ impl Registry {
             let mut openssl = Command::new("openssl");
             openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
             openssl.args(["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]);
+            openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
             openssl.arg("-keyout").arg(files.path("key.pem")).arg("-out").arg(files.path("cert.pem"));
             assert!(openssl.stderr(Stdio::null()).status().unwrap().success());
             files

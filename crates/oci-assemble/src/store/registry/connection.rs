@@ -294,10 +294,12 @@ fn network(host: &str, error: reqwest::Error) -> RegistryError {
 fn is_refusal(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData) {
-            return true;
-        }
-        cause = error.source();
+        cause = match error.downcast_ref::<io::Error>() {
+            Some(error) if error.kind() == io::ErrorKind::InvalidData => return true,
+            // An error of the system gives the source of what is in it, and passes over that itself.
+            Some(error) => error.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
+        };
     }
     false
 }
