@@ -8,6 +8,11 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
 assemble=$(realpath "${1:?usage: signatures.sh ASSEMBLE WORK}")
+if [ "$(id -u)" != 0 ]; then
+  echo 'skipped: the peers run in chroots, which need root' >&2
+  [ "${CI:-}" != true ] || exit 1
+  exit 0
+fi
 mkdir -p "${2:?usage: signatures.sh ASSEMBLE WORK}"
 peers=$(realpath "$2")/peers
 tests/peers.sh "$peers"

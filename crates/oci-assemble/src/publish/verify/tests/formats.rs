@@ -110,8 +110,8 @@ fn identities_are_stored_as_cosign_does() {
         [("keyless_v1", RekorVersion::V1, Format::Both), ("keyless_v2", RekorVersion::V2, Format::Bundle)]
     {
         let signer = keyless(&SERVICES, version, None);
-        let signed = sign(&subject("image"), &[&signer], format, &MemoryReferrers::new(), created()).unwrap();
-        compare(name, &signed.artifacts);
+        let made = sign(&subject("image"), &[&signer], format, &MemoryReferrers::new(), created()).unwrap();
+        compare(name, &made.artifacts);
     }
 }
 
