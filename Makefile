@@ -46,6 +46,7 @@ test:
 	@$(STEP) 'lint of the image, cut anew' $(ASSEMBLE) lint oci:$(WORK)/cut:latest
 	@$(STEP) 'clients of the image, cut anew' tests/clients/clients.sh $(WORK)/cut:latest
 	@$(STEP) 'boot' tests/boot/boot.sh $(IMAGE) probe 'probe: loaded, answer 42, level 2'
+	@$(STEP) 'signatures: cosign, skopeo, podman' tests/peers/signatures.sh $(ASSEMBLE) $(WORK)
 	@$(STEP) 'packages: install twice' tests/packages/packages.sh $(ASSEMBLE) $(WORK)
 	@$(STEP) 'kernel: moved to what has headers, twice, booted' tests/packages/kernel.sh $(ASSEMBLE) $(WORK)
 	@$(STEP) 'OpenZFS: compile twice, assemble, boot, use a pool' tests/zfs/zfs.sh $(ASSEMBLE) $(WORK)

@@ -1,14 +1,19 @@
 //! What users type. No logic here.
 #![expect(rustdoc::broken_intra_doc_links, reason = "doc comments are the help here, where [:TAG] is no link")]
 
+mod rechunk;
+mod trust;
+
 use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::rechunk::{Compressor, DeltaArgs, RechunkArgs};
-
-mod rechunk;
+pub(crate) use self::trust::{
+    AttestArgs, Attested, LogVersion, Matching, PolicyArgs, SignArgs, SignatoryArgs, SignatureForm, SignerArgs,
+    VerifyArgs,
+};
 
 /// Assemble bootable container images from recipes
 ///
@@ -153,6 +158,14 @@ pub(crate) enum Command {
     Rechunk(RechunkArgs),
     /// Say what a client that has one image downloads for another, and why
     Delta(DeltaArgs),
+    /// Sign an image, and every instance of an index
+    Sign(SignArgs),
+    /// Sign a statement about an image: what it is made of, or anything else
+    Attest(AttestArgs),
+    /// Say whether an image is signed by whom it has to be
+    Verify(VerifyArgs),
+    /// Print or write the files that make a host demand signatures
+    Policy(PolicyArgs),
     /// Verify every blob of a layout
     Fsck(FsckArgs),
     /// List blobs that no image of a layout needs, and remove them on request
@@ -341,6 +354,8 @@ pub(crate) struct MirrorArgs {
     /// Copy one platform of an index instead of all
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
+    #[command(flatten)]
+    pub(crate) signatory: SignatoryArgs,
 }
 
 #[derive(Args, Debug)]

@@ -160,6 +160,11 @@ pub(crate) fn seed() -> u64 {
     time ^ (u64::from(std::process::id()) << 32)
 }
 
+/// A variable with some text in it.
+pub(crate) fn text(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// Proxies for containers with a network.
 pub(crate) fn proxies() -> BTreeMap<String, String> {
     let names = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];

@@ -8,6 +8,9 @@ use oci_assemble::inspect::lint::LintError;
 use oci_assemble::layer::DraftError;
 use oci_assemble::plan::configure::ConfigurationError;
 use oci_assemble::publish::PublishError;
+use oci_assemble::publish::sign::SignError;
+use oci_assemble::publish::sigstore::{KeyError, ServiceError};
+use oci_assemble::publish::verify::VerifyError;
 use oci_assemble::store::registry::{KeychainError, OriginFault, RegistryError};
 use oci_assemble::store::{ProxyError, StoreError};
 
@@ -141,7 +144,10 @@ fn of_library(error: &(dyn Error + 'static)) -> Option<Class> {
     if let Some(error) = error.downcast_ref::<RuntimeError>() {
         return Some(of_runtime(error));
     }
-    if drifted(error) {
+    if let Some(error) = service_error(error) {
+        return Some(of_service(error));
+    }
+    if drifted(error) || error.is::<KeyError>() || needs_other_arguments(error) {
         return Some(Class::Usage);
     }
     if lacks_depmod(error) {
@@ -154,6 +160,30 @@ fn of_library(error: &(dyn Error + 'static)) -> Option<Class> {
     let of_skips =
         matches!(error.downcast_ref::<LintError>(), Some(LintError::Unknown { .. } | LintError::NoReason { .. }));
     (of_recipe || of_skips).then_some(Class::Usage)
+}
+
+/// The error of a service of sigstore, which that of signing may be.
+fn service_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a ServiceError> {
+    match error.downcast_ref::<SignError>() {
+        Some(SignError::Service(error)) => Some(error),
+        _ => error.downcast_ref(),
+    }
+}
+
+/// Services of sigstore: not there, not willing, or not what they should be.
+fn of_service(error: &ServiceError) -> Class {
+    match (error.is_denied(), error.is_transient()) {
+        (true, _) => Class::Permission,
+        (false, true) => Class::Transient,
+        (false, false) => Class::Unavailable,
+    }
+}
+
+/// What is asked for cannot be signed or verified like this.
+fn needs_other_arguments(error: &(dyn Error + 'static)) -> bool {
+    let signing =
+        matches!(error.downcast_ref(), Some(SignError::NoPromise | SignError::Algorithm | SignError::TooLarge { .. }));
+    signing || matches!(error.downcast_ref(), Some(VerifyError::NoTrustRoot | VerifyError::Algorithm { .. }))
 }
 
 /// Whether no sandbox, or no depmod for it, could be had: the machine's fault, not that of the modules.
@@ -285,6 +315,9 @@ fn hint(class: Class, error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = chain(error).find_map(|error| error.downcast_ref::<RuntimeError>()) {
         return error.hint().map(str::to_owned);
     }
+    if let Some(hint) = chain(error).find_map(of_signatures) {
+        return Some(hint.into());
+    }
     match chain(error).find_map(registry_error) {
         Some(RegistryError::Unauthorized { host, .. }) => {
             let text =
@@ -308,6 +341,28 @@ fn hint(class: Class, error: &(dyn Error + 'static)) -> Option<String> {
     }
     match class {
         Class::Transient => Some("the same command may succeed later".into()),
+        _ => None,
+    }
+}
+
+/// What can be done where something is not signed or not accepted.
+fn of_signatures(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    match error.downcast_ref() {
+        Some(SignError::NoPromise) => return Some("store --format bundle, or use a log with --log-version 1"),
+        Some(SignError::Check(_)) => {
+            return Some("give the --trust-root that belongs to the services of --signing-config");
+        }
+        _ => {}
+    }
+    match error.downcast_ref() {
+        Some(KeyError::NoPassword) => return Some("the password is taken from the variable COSIGN_PASSWORD"),
+        Some(KeyError::Form { .. }) => return Some("convert it with `openssl pkcs8 -topk8 -nocrypt`"),
+        _ => {}
+    }
+    match service_error(error) {
+        Some(error) if error.is_denied() => Some(
+            "the certificate authority takes tokens of issuers that it knows, for the audience sigstore, while they are fresh",
+        ),
         _ => None,
     }
 }

@@ -12,7 +12,11 @@ mod kernels;
 mod keys;
 mod locks;
 mod output;
+mod provenance;
 mod registry;
+mod signable;
+mod signers;
+mod trusted;
 mod ui;
 mod wire;
 mod works;
@@ -77,6 +81,10 @@ fn run(cli: &Cli, ui: Ui) -> Result<(), Failure> {
         Some(Command::Delta(args)) => cmd::delta::run(args, ui, cache),
         Some(Command::Push(args)) => cmd::push::run(args, ui),
         Some(Command::Publish(args)) => cmd::publish::run(args, ui, cache),
+        Some(Command::Sign(args)) => cmd::sign::sign_image(args, ui),
+        Some(Command::Attest(args)) => cmd::sign::attest_image(args, ui),
+        Some(Command::Policy(args)) => cmd::policy::run(args, ui),
+        Some(Command::Verify(args)) => cmd::verify::run(args, ui),
         Some(Command::Fsck(args)) => cmd::care::fsck(args, ui),
         Some(Command::Gc(args)) => cmd::care::gc(args, ui),
         Some(Command::Cache(args)) => cmd::cache::run(args, ui, cache),

@@ -11,7 +11,7 @@ use cap_std::fs::Dir;
 use kmod_stage::private::PrivateDir;
 use kmod_stage::sandbox::SandboxPolicy;
 use kmod_stage::stage::{CertificateStage, DepmodStage, ModulesStage, SignedStage};
-use oci_assemble::image::{Digest, Epoch, Image, ImageReference, PinnedReference, Platform};
+use oci_assemble::image::{Descriptor, Digest, Epoch, Image, ImageReference, PinnedReference, Platform};
 use oci_assemble::layer::Compression;
 use oci_assemble::plan::configure::ConfigurationStage;
 use oci_assemble::plan::files::FilesStage;
@@ -28,6 +28,7 @@ use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::keys::{self, Signing};
 use crate::registry::{self, Watch};
+use crate::trusted;
 use crate::ui::Ui;
 use crate::works;
 
@@ -115,6 +116,8 @@ pub(crate) struct OpenedImage {
     pub(crate) name: String,
     /// Digest of its manifest.
     pub(crate) digest: Digest,
+    /// What the name gave, and the manifest chosen from it where that is an index.
+    pub(crate) named: Vec<Descriptor>,
     pub(crate) image: Image,
     pub(crate) blobs: Box<dyn BlobSource>,
     fetched: Arc<AtomicU64>,
@@ -164,12 +167,35 @@ pub(crate) fn pinned(
         (Some(pin), true) => BaseImage::open_pinned(pin, platform, &Ambient),
         (Some(pin), false) => BaseImage::fetch_pinned(pin, platform, &Ambient, fetch()?),
     };
-    let BaseImage { image, manifest, blobs, .. } = opened.map_err(|error| match pin {
+    let BaseImage { image, manifest, top, blobs } = opened.map_err(|error| match pin {
         None => Failure::of(Class::Data, format!("opening {name}"), error),
         Some(pin) => Failure::of(Class::Data, format!("opening {pin}, which is locked"), error)
             .hint("`assemble lock --recipe FILE --update base builder` pins what the tags name now"),
     })?;
-    Ok(OpenedImage { name, digest: manifest.digest, image, blobs, fetched })
+    let digest = manifest.digest;
+    let mut named = vec![top];
+    if named[0].digest != digest {
+        named.push(manifest);
+    }
+    Ok(OpenedImage { name, digest, named, image, blobs, fetched })
+}
+
+/// The base of a recipe, which is verified, if the recipe says so, before anything of it is used: what has been read by
+/// then are its manifest and configuration.
+pub(crate) fn base(
+    job: &Job,
+    digest: Option<Digest>,
+    source: &SourceArgs,
+    cache: Option<&Arc<CacheDir>>,
+    blobs: &BlobCache,
+    ui: Ui,
+) -> Result<OpenedImage, Failure> {
+    let spec::Base { image, verify, .. } = &job.recipe().base;
+    let base = pinned(image, digest, job.platform.as_ref(), source, cache, blobs)?;
+    if let Some(verify) = verify {
+        trusted::base(job, verify, image, &base.named, source, ui)?;
+    }
+    Ok(base)
 }
 
 pub(crate) fn is_local(reference: &ImageReference) -> bool {

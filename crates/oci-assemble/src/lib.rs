@@ -7,7 +7,7 @@ pub mod inspect;
 pub mod layer;
 pub mod pkgdb;
 pub mod plan;
-#[cfg(feature = "registry")]
+#[cfg(any(feature = "registry", feature = "sign"))]
 pub mod publish;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]

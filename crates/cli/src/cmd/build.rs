@@ -81,7 +81,10 @@ impl Prepared {
             Failure::new(Class::Usage, "the recipe does not say where the image goes")
                 .hint("give --output oci:DIR:TAG, or set image in the recipe's [output] table")
         })?;
-        let base = wire::pinned(&recipe.base.image, held.base(), job.platform.as_ref(), source, cache, blobs)?;
+        let base = wire::base(job, held.base(), source, cache, blobs, ui)?;
+        if let Some(policy) = &recipe.policy {
+            super::policy::warn(policy, ui);
+        }
         let builder = reuse.map(|reuse| BuilderSettings {
             cache: blobs.root(cache),
             reuse,

@@ -152,7 +152,7 @@ fn pin(
     };
     let base_pin = held(before.map(|before| &before.base), &recipe.base.image, "base");
     let Place { source, cache, blobs, jobs, ui } = *place;
-    let base = wire::pinned(&recipe.base.image, base_pin, job.platform.as_ref(), source, cache, blobs)?;
+    let base = wire::base(job, base_pin, source, cache, blobs, ui)?;
     let own = before.and_then(|before| before.builder.as_ref());
     let builder_pin = recipe.builder.image.as_ref().and_then(|wanted| held(own, wanted, "builder"));
     let builder = builders::builder_image(job, builder_pin, source, ui)?;

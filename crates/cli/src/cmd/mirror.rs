@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use oci_assemble::image::{Descriptor, ImageReference, RegistryReference};
+use oci_assemble::image::{Descriptor, ImageReference, PinnedReference, RegistryReference};
+use oci_assemble::publish::verify::What;
 use oci_assemble::publish::{Content, Mounts};
 use oci_assemble::store::registry::{Access, Kept, Repository};
 use oci_assemble::store::{
@@ -12,11 +13,13 @@ use oci_assemble::store::{
 use serde_json::json;
 
 use super::push::{Pushing, ReceiptFile, Target, say, shown, unattached, value};
+use super::verify::Demanded;
 use crate::args::MirrorArgs;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::output::Output;
 use crate::registry::{self, Watch};
+use crate::signable::Signable;
 use crate::ui::Ui;
 use crate::wire;
 
@@ -24,6 +27,7 @@ pub(crate) fn run(args: &MirrorArgs, ui: Ui, cache: Option<&Path>) -> Result<(),
     let cache = wire::cache(cache)?;
     let from = wire::reference(&args.source_image)?;
     let to = wire::reference(&args.destination)?;
+    let from = verified(args, from, ui)?;
     let platforms = match &args.platform {
         Some(text) => Platforms::Only(wire::platform(text)?),
         None => Platforms::All,
@@ -144,4 +148,13 @@ fn to_layout(
     }
     ui.say(&format!("wrote {to}"));
     ui.data(&image.digest.to_string())
+}
+
+/// What to copy: where somebody must have signed it, exactly the digest that was verified.
+fn verified(args: &MirrorArgs, from: ImageReference, ui: Ui) -> Result<ImageReference, Failure> {
+    let Some(demanded) = Demanded::new(&args.signatory)? else { return Ok(from) };
+    let target = Signable::of(&from, &args.source, Access::Pull, ui)?;
+    let verified = demanded.verify(&target, &What::Signature)?;
+    ui.say(&format!("verified {}", verified.digest));
+    Ok(PinnedReference::new(from, verified.digest).to_reference())
 }

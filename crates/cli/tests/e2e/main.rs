@@ -22,6 +22,7 @@ mod rpm_kernel;
 mod scene;
 mod signed;
 mod system;
+mod trust;
 mod unchanged;
 mod untouched;
 mod words;

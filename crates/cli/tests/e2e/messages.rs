@@ -473,6 +473,58 @@ const LOCKS: &[Case] = &[
     ),
 ];
 
+const NAME: &str = "registry.example.com/images/e2e:latest";
+
+/// Keys, and the base signed by one of them.
+fn signed(scene: &Scene) {
+    keys(scene);
+    assert_eq!(scene.run(&["sign", "oci:base", "--key", "host.key", "--name", NAME]).code, 0);
+}
+
+fn keys(scene: &Scene) {
+    for (key, name) in crate::trust::KEYS {
+        scene.file(&format!("{name}.key"), key);
+    }
+    for (key, name) in crate::trust::PUBLIC {
+        scene.file(&format!("{name}.pub"), key);
+    }
+}
+
+const SIGNATURES: &[Case] = &[
+    ("sign without a key or token", keys, &["sign", "oci:base", "--name", NAME]),
+    ("sign without a name", keys, &["sign", "oci:base", "--key", "host.key"]),
+    ("sign a digest as a name", keys, &["sign", "oci:base", "--key", "host.key", "--name", "quay.io/a@sha256:0"]),
+    ("sign with a key that is not there", keys, &["sign", "oci:base", "--key", "none.key", "--name", NAME]),
+    ("sign with a variable that is not set", keys, &["sign", "oci:base", "--key", "env:NONE", "--name", NAME]),
+    ("sign with a public key", keys, &["sign", "oci:base", "--key", "host.pub", "--name", NAME]),
+    ("sign without the password", keys, &["sign", "oci:base", "--key", "cosign.key", "--name", NAME]),
+    ("sign an archive", keys, &["sign", "oci-archive:a.tar", "--key", "host.key", "--name", NAME]),
+    ("sign nothing", keys, &["sign", "oci:nowhere", "--key", "host.key", "--name", NAME]),
+    ("sign", keys, &["sign", "oci:base", "--key", "host.key", "--name", NAME]),
+    ("attest nothing", keys, &["attest", "oci:base", "--key", "host.key", "--name", NAME]),
+    (
+        "attest a predicate without type",
+        keys,
+        &["attest", "oci:base", "--key", "host.key", "--name", NAME, "--predicate", "host.pub"],
+    ),
+    ("verify without saying by whom", signed, &["verify", "oci:base"]),
+    ("verify an identity without issuer", signed, &["verify", "oci:base", "--identity", "me@example.com"]),
+    ("verify with a private key", signed, &["verify", "oci:base", "--key", "host.key"]),
+    ("verify what is signed", signed, &["verify", "oci:base", "--key", "host.pub"]),
+    ("verify what another key signed", signed, &["verify", "oci:base", "--key", "cosign.pub"]),
+    ("verify what is not signed", keys, &["verify", "oci:base", "--key", "host.pub"]),
+    (
+        "verify with a trust root that is none",
+        signed,
+        &["verify", "oci:base", "--identity", "a", "--issuer", "b", "--trust-root", "host.pub"],
+    ),
+    ("policy of nothing", keys, &["policy"]),
+    ("policy without a key", keys, &["policy", "--trust", "quay.io"]),
+    ("policy with a private key", keys, &["policy", "--trust", "quay.io=host.key"]),
+    ("policy that lets everything in", keys, &["policy", "--trust", "quay.io=host.pub", "--accept-others"]),
+    ("policy of a recipe without one", motd, &["policy", "--recipe", "recipe.toml"]),
+];
+
 /// Runs the cases and holds what they say against `golden/NAME.txt`.
 fn check(golden: &str, cases: &[Case]) {
     let mut text = String::new();
@@ -526,6 +578,11 @@ fn about_signing() {
     if has_openssl() {
         check("signing", SIGNING);
     }
+}
+
+#[test]
+fn about_signatures() {
+    check("signatures", SIGNATURES);
 }
 
 #[test]

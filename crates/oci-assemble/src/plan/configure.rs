@@ -8,7 +8,7 @@ use cap_std::fs::Dir;
 use super::files::pin;
 use super::generate::{GenerateError, configuration, module_set_delta};
 use super::recipe::spec::{self, Body};
-use super::recipe::{Recipe, RecipePath};
+use super::recipe::{Policy, Recipe, RecipePath};
 use super::step::{Pinned, Produced, Stage, StageError, View};
 use crate::elf::is_module_name;
 use crate::image::{Digest, Hasher};
@@ -18,9 +18,17 @@ use crate::tree::{Content, FileTree, Inode, Meta, TreeDelta, TreePath};
 
 /// Where kernels have their modules.
 const MODULES: &str = "usr/lib/modules";
-/// Where the files are that [`configuration`] may read: units and accounts.
-const READ: [&str; 5] =
-    ["etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system", "etc", "usr/lib"];
+/// Where the files are that [`configuration`] may read: units, what registries are asked for, and accounts.
+const READ: [&str; 6] = [
+    "etc/systemd/system",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+    "etc/containers/registries.d",
+    "etc",
+    "usr/lib",
+];
+/// How many of them are read whole.
+const WHOLE: usize = 4;
 /// Text files of a system are smaller than this, in bytes.
 const TEXT_MAX: u64 = 1 << 20;
 
@@ -57,7 +65,8 @@ impl ConfigurationStage {
             Body::Source(path) => Some(path),
             Body::Content(_) => None,
         });
-        named.map(|path| Ok((path.clone(), Content::OnDisk(file(&self.root, path.as_path())?)))).collect()
+        let policy = self.recipe.policy.iter().flat_map(Policy::sources);
+        named.chain(policy).map(|path| Ok((path.clone(), Content::OnDisk(file(&self.root, path.as_path())?)))).collect()
     }
 
     /// Whether the configuration depends on units or accounts of the image.
@@ -65,7 +74,9 @@ impl ConfigurationStage {
         let spec::Services { enable, disable, mask } = &self.recipe.services;
         let named = |owner: &spec::Owner| matches!(owner, spec::Owner::Name(_));
         let units = [enable, disable, mask].iter().any(|units| !units.is_empty());
-        units || self.recipe.files.iter().any(|file| named(&file.owner) || named(&file.group))
+        units
+            || self.recipe.policy.is_some()
+            || self.recipe.files.iter().any(|file| named(&file.owner) || named(&file.group))
     }
 
     fn delta(&self, view: View<'_>) -> Result<TreeDelta, ConfigurationError> {
@@ -113,8 +124,8 @@ fn texts(view: View<'_>) -> io::Result<BTreeMap<Content, String>> {
     let mut wanted = BTreeSet::new();
     for (number, folder) in READ.iter().enumerate() {
         let Some((folder, _)) = view.tree.lookup(folder) else { continue };
-        let units = number < 3;
-        let found = view.tree.below(&folder).filter(|(path, _)| units || is_account_file(path, &folder));
+        let whole = number < WHOLE;
+        let found = view.tree.below(&folder).filter(|(path, _)| whole || is_account_file(path, &folder));
         wanted
             .extend(found.filter_map(|(path, _)| view.tree.content(path)).filter(|content| content.size() <= TEXT_MAX));
     }

@@ -62,7 +62,7 @@ fn verify(recipe: &Recipe) -> Vec<String> {
     let base = &recipe.base;
     let signed = base.verify.as_ref().map(|verify| match verify {
         Verify::Key { key } => format!("the base must be signed with the key {key}"),
-        Verify::Identity { identity, issuer } => {
+        Verify::Identity { identity, issuer, .. } => {
             format!("the base must be signed by {identity}, whose identity {issuer} vouches for")
         }
     });

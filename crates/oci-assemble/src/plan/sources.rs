@@ -6,7 +6,7 @@ use std::io;
 use cap_std::fs::Dir;
 
 use super::recipe::spec::Body;
-use super::recipe::{Compiled, Recipe, RecipePath, StageKind};
+use super::recipe::{Compiled, Policy, Recipe, RecipePath, StageKind};
 use crate::elf::is_module_name;
 use crate::image::{Digest, Hasher};
 use crate::layer::Contents;
@@ -59,6 +59,9 @@ pub fn sources(recipe: &Recipe) -> BTreeSet<(RecipePath, Part, String)> {
         if let Body::Source(path) = &file.body {
             add(CONFIGURATION, Part::Whole, std::slice::from_ref(path));
         }
+    }
+    for path in recipe.policy.iter().flat_map(Policy::sources) {
+        add(CONFIGURATION, Part::Whole, std::slice::from_ref(path));
     }
     found
 }

@@ -41,7 +41,7 @@ pub use error::StoreError;
 pub use fsck::{Finding, FsckReport, fsck};
 pub use gc::{GcMode, GcReport, expire, gc};
 pub use kept::KeptContents;
-pub use layout::{BlobSink, BlobWriter, Committed, Layout, Taken, Transaction};
+pub use layout::{BlobSink, BlobWriter, Committed, Layout, Taken, Transaction, is_attached};
 #[cfg(feature = "pull")]
 pub use mirror::{MirrorOptions, ProxyError, Remote, SkopeoOptions, mirror};
 pub use resolve::{MAX_DEPTH, Resolved, reachable, resolve, select};

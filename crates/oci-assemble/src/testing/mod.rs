@@ -7,4 +7,6 @@ pub mod memory;
 pub mod module;
 pub mod ostree;
 pub mod registry;
+#[cfg(feature = "sign")]
+pub mod sigstore;
 pub mod tree;

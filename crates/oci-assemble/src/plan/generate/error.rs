@@ -43,6 +43,20 @@ pub enum GenerateError {
         /// The source.
         path: RecipePath,
     },
+    /// Another file says something of the same scope.
+    #[error("{path} of the image speaks of {scope}, too, and clients refuse to read both; remove it with [[remove]]")]
+    ScopeTaken {
+        /// The scope.
+        scope: String,
+        /// The file of registries.d.
+        path: TreePath,
+    },
+    /// `policy.upgrade` without the program that it calls.
+    #[error("policy.upgrade runs {path}, which neither the image nor policy.upgrade.program gives")]
+    NoVerifier {
+        /// Where it has to be.
+        path: TreePath,
+    },
     /// An owner that neither the image nor the recipe gives a number.
     #[error("{path} belongs to {kind} {name}, of which neither image nor recipe has the number{}", Meant(.nearest.as_ref()))]
     UnknownOwner {

@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod kargs;
 mod modules;
+mod policy;
 mod services;
 mod systemd;
 
@@ -17,6 +18,7 @@ pub use error::GenerateError;
 pub use files::{Accounts, files};
 pub use kargs::{kargs, module_set_delta, module_set_karg};
 pub use modules::modules;
+pub use policy::{PolicyWarning, policy};
 pub use services::{enable_links, services};
 pub use systemd::{sysusers, tmpfiles};
 
@@ -47,6 +49,9 @@ pub fn configuration(
         kargs(image, &recipe.kargs, epoch)?,
     ] {
         delta = delta.then(&part);
+    }
+    if let Some(table) = &recipe.policy {
+        delta = delta.then(&policy(image, table, tree, base_text, sources, epoch)?);
     }
     // Units and drop-ins may be among the files.
     let merged = tree.clone().apply(&delta).map_err(|source: MergeError| GenerateError::Merge { source })?;

@@ -1,6 +1,7 @@
 //! Tables to files.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
+mod policy;
 mod systemctl;
 mod units;
 

@@ -1,7 +1,7 @@
 //! What this version of the program reads in a recipe but cannot carry out yet.
 //!
-//! A key that is understood and then not acted upon would be worse than an unknown one: an unverified base, a package that
-//! is not there. So a build refuses it by name.
+//! A key that is understood and then not acted upon would be worse than an unknown one: a package that is not there. So a
+//! build refuses it by name.
 
 use super::Recipe;
 
@@ -19,10 +19,8 @@ impl Recipe {
     /// The first thing in the recipe that a build cannot carry out.
     pub fn available(&self) -> Result<(), Unavailable> {
         let sealed = |given: bool, key, needs| if given { Err(Unavailable { key, needs }) } else { Ok(()) };
-        sealed(self.base.verify.is_some(), "base.verify", "verification of signatures")?;
         sealed(self.base.mirror.is_some(), "base.mirror", "comparison of a mirror with its original")?;
-        sealed(!self.vex.statements.is_empty(), "vex", "attestation of statements on vulnerabilities")?;
-        sealed(self.policy.is_some(), "policy", "generation of a signature policy")
+        sealed(!self.vex.statements.is_empty(), "vex", "attestation of statements on vulnerabilities")
     }
 }
 
@@ -36,11 +34,7 @@ mod tests {
         let head = "schema = 1\n[image]\nname = \"x\"\n[base]\nimage = \"oci:x\"\n";
         let check = |text: &str| Recipe::parse(&format!("{head}{text}"), "x.toml").unwrap().available();
         assert_eq!(check(""), Ok(()));
-        for (text, key) in [
-            ("verify = { key = \"k.pub\" }\n", "base.verify"),
-            ("mirror = \"oci:y\"\n", "base.mirror"),
-            ("[vex]\nstatements = [\"v.json\"]\n", "vex"),
-        ] {
+        for (text, key) in [("mirror = \"oci:y\"\n", "base.mirror"), ("[vex]\nstatements = [\"v.json\"]\n", "vex")] {
             assert_eq!(check(text).unwrap_err().key, key);
         }
     }

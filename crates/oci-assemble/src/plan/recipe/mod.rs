@@ -48,7 +48,9 @@ pub use path::{RecipePath, RootError, recipe_root};
 pub use reference::reference;
 pub use rule::ValueFault;
 pub use stage::{BuiltModules, Compiled, Dkms, Files, NvidiaOpen, Record, Stage, StageKind, Zfs};
-pub use trust::{Attestation, Policy, PolicyDefault, Publish, Signature, SignatureFormat, Trust, TrustedSigner};
+pub use trust::{
+    Attestation, Match, Policy, PolicyDefault, Publish, Signature, SignatureFormat, Trust, TrustedSigner, Upgrade,
+};
 
 use crate::image::Digest;
 

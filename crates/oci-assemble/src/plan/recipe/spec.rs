@@ -62,6 +62,9 @@ pub enum Verify {
         identity: String,
         /// `https://` URL of the issuer.
         issuer: String,
+        /// The trust root; that of sigstore's public instance when absent.
+        #[serde(default)]
+        root: Option<RecipePath>,
     },
 }
 

@@ -66,6 +66,27 @@ pub struct Policy {
     pub accept: Vec<String>,
     /// Scopes whose images must be signed.
     pub trust: Vec<Trust>,
+    /// Upgrades to what a pipeline signed.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// Upgrades to what an identity signed that the policy of a host cannot name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upgrade {
+    /// The image to follow, in a registry, by tag.
+    #[serde(with = "super::text")]
+    pub image: ImageReference,
+    /// Identity in the certificate.
+    pub identity: String,
+    /// `https://` URL of the issuer.
+    pub issuer: String,
+    /// The trust root; that of sigstore's public instance when absent.
+    #[serde(default)]
+    pub root: Option<RecipePath>,
+    /// This program for the hosts; the image has it when absent.
+    #[serde(default)]
+    pub program: Option<RecipePath>,
 }
 
 /// What happens to images that no scope speaks of.
@@ -84,9 +105,23 @@ pub enum PolicyDefault {
 pub struct Trust {
     /// Registry, repository or image.
     pub scope: String,
+    /// How far the signed name must be the one that is pulled.
+    #[serde(default, rename = "match")]
+    pub matching: Match,
     /// By whom.
     #[serde(flatten)]
     pub signer: TrustedSigner,
+}
+
+/// How far the signed name must be the one that is pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Match {
+    /// The same repository.
+    #[default]
+    Repository,
+    /// The same repository and, when a tag is pulled, the same tag.
+    Tag,
 }
 
 /// Who must have signed.

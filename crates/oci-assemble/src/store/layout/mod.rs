@@ -30,6 +30,7 @@ pub use take::Taken;
 pub use transaction::Transaction;
 
 pub(super) use own::{HEADER_TEXT, abandoned, lock_index};
+pub use read::is_attached;
 pub(super) use read::{find, parse_header};
 
 /// The private directory.

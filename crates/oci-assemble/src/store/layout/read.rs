@@ -109,6 +109,16 @@ fn no_layout() -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file, so this is no OCI layout")
 }
 
+/// Whether an entry is a signature or another attachment of an image instead of an image: a manifest with an artifact type, or
+/// one under a tag made of a digest (cosign, and distribution-spec, "Referrers Tag Schema").
+pub fn is_attached(entry: &Descriptor) -> bool {
+    let by_tag = entry.ref_name().is_some_and(|tag| {
+        let tag = tag.strip_suffix(".sig").or_else(|| tag.strip_suffix(".att")).unwrap_or(tag);
+        tag.split_once('-').is_some_and(|(algorithm, hex)| format!("{algorithm}:{hex}").parse::<Digest>().is_ok())
+    });
+    by_tag || matches!(entry.rest.get("artifactType"), Some(serde_json::Value::String(kind)) if !kind.is_empty())
+}
+
 /// The directory of a digest's algorithm.
 pub(in crate::store) fn blob_dir(dir: &Dir, digest: &Digest) -> Result<Option<Dir>> {
     let path = format!("blobs/{}", digest.algorithm());
@@ -147,6 +157,9 @@ pub(in crate::store) fn find(index: &Index, tag: Option<&str>, digest: Option<&D
         tag.is_none_or(|tag| entry.ref_name() == Some(tag)) && digest.is_none_or(|digest| entry.digest == *digest)
     };
     let mut found: Vec<&Descriptor> = index.manifests.iter().filter(fits).collect();
+    if tag.is_none() && digest.is_none() && found.iter().any(|entry| !is_attached(entry)) {
+        found.retain(|entry| !is_attached(entry));
+    }
     // The same image under several tags is one image.
     found.dedup_by_key(|entry| entry.digest);
     let present = || index.manifests.iter().filter_map(|entry| entry.ref_name().map(str::to_owned)).collect();

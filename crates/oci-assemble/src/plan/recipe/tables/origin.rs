@@ -62,9 +62,11 @@ pub(super) const TABLES: &[Table] = &[
             optional("key", FILE, "none", "Public key, PEM."),
             optional("identity", LINE, "none", "Identity in the certificate: an e-mail address or a URI."),
             optional("issuer", Form::Text(Rule::Url), "none", "Issuer of the identity's token."),
+            optional("root", FILE, "sigstore's public one", "Trust root, JSON."),
         ],
         between: &[
             Between::ExactlyOne(&["key", "identity"]),
+            Between::Needs("root", "identity"),
             Between::Needs("identity", "issuer"),
             Between::Needs("issuer", "identity"),
         ],

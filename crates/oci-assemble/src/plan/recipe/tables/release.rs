@@ -138,6 +138,25 @@ pub(super) const TABLES: &[Table] = &[
             ),
             optional("accept", Form::List(Rule::Scope), "none", "Scopes accepted without signature."),
             optional("trust", Form::Tables("policy.trust"), "none", "Scopes whose images must be signed."),
+            optional("upgrade", Form::Table("policy.upgrade"), "none", "Upgrades to what a pipeline signed."),
+        ],
+        between: &[],
+    },
+    Table {
+        name: "policy.upgrade",
+        shape: Shape::Inline,
+        doc: "The unit `assemble-verify.service`, with a timer: it verifies an identity that the policy cannot name, and switches to the digest that it verified.",
+        keys: &[
+            required("image", IMAGE, "The image to follow, `docker://` with a tag."),
+            required("identity", LINE, "Identity in the certificate: an e-mail address or a URI."),
+            required("issuer", Form::Text(Rule::Url), "Issuer of the identity's token."),
+            optional("root", FILE, "sigstore's public one", "Trust root, JSON; it goes into the image."),
+            optional(
+                "program",
+                FILE,
+                "the image's `/usr/bin/assemble`",
+                "This program for the hosts' architecture; it goes into the image.",
+            ),
         ],
         between: &[],
     },
@@ -147,6 +166,12 @@ pub(super) const TABLES: &[Table] = &[
         doc: "One scope: by a key, or by an e-mail identity of a certificate authority.",
         keys: &[
             required("scope", Form::Text(Rule::Scope), "Registry, repository or image."),
+            optional(
+                "match",
+                Form::Text(Rule::Choice(&["repository", "tag"])),
+                "`\"repository\"`",
+                "What of the signed name must be that of the image that is pulled.",
+            ),
             optional("key", FILE, "none", "Public key, PEM; it goes into the image."),
             optional("email", LINE, "none", "Identity in the certificate."),
             optional("issuer", Form::Text(Rule::Url), "none", "Issuer of the identity's token."),

@@ -14,7 +14,7 @@ const EVERYTHING: &str = include_str!("everything.toml");
 /// Every key of the table stands in a recipe that is accepted.
 #[test]
 fn a_recipe_has_every_key() {
-    let other = "verify = { identity = \"me@example.com\", issuer = \"https://example.com\" }";
+    let other = "verify = { identity = \"me@example.com\", issuer = \"https://example.com\", root = \"root.json\" }";
     assert!(EVERYTHING.contains(other));
     let by_key = EVERYTHING.replace(other, "verify = { key = \"a.pub\" }");
     let mut found = BTreeSet::new();

@@ -1,0 +1,152 @@
+//! Signing: a subject and signers in, artifacts to attach out.
+//!
+//! A [`Signer`] proves that it saw some bytes. What those bytes are is decided here: a *payload* that names the image
+//! for the legacy form, an in-toto *statement* for the bundle form. Several signers stand side by side in one legacy
+//! artifact, and what others put there before stays; each bundle is an artifact of its own.
+
+mod error;
+mod legacy;
+mod payload;
+mod signer;
+
+use serde_json::json;
+
+pub use error::SignError;
+pub use payload::Payload;
+pub use signer::{KeySigner, KeylessSigner, Signer, SignerIdentity};
+
+pub(super) use legacy::{SIMPLE_SIGNING, appended};
+
+use super::attest::Statement;
+use super::referrers::{Artifact, Place, ReferrerSource, signature_tag};
+use super::sigstore::{BUNDLE_TYPE, Message, Proof};
+use crate::image::{Descriptor, Digest, Epoch, Manifest, MediaType};
+
+/// The type of a statement that says: this image is mine (cosign 3).
+pub const SIGNATURE_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
+
+/// In which forms signatures and attestations are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Format {
+    /// Under a tag; what hosts can enforce today.
+    Legacy,
+    /// As a referrer; what cosign 3 writes.
+    Bundle,
+    /// Each of them.
+    #[default]
+    Both,
+}
+
+impl Format {
+    pub(super) fn legacy(self) -> bool {
+        self != Self::Bundle
+    }
+
+    pub(super) fn bundle(self) -> bool {
+        self != Self::Legacy
+    }
+}
+
+/// What is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The manifest or index.
+    pub descriptor: Descriptor,
+    /// The name it goes by: `HOST/REPOSITORY[:TAG]`. With a tag, a host that demands it notices when somebody moves the
+    /// tag to another signed image.
+    pub name: String,
+}
+
+impl Subject {
+    pub(super) fn digest(&self) -> Result<&Digest, SignError> {
+        match &self.descriptor.digest {
+            // Neither form has room for another algorithm that its readers know.
+            Digest::Sha512(_) => Err(SignError::Algorithm),
+            digest @ Digest::Sha256(_) => Ok(digest),
+        }
+    }
+}
+
+/// Artifacts to store, and what can be said of the signatures in them.
+#[derive(Clone, Debug, Default)]
+pub struct Signed {
+    /// To be stored together.
+    pub artifacts: Vec<Artifact>,
+    /// One for each signature and form.
+    pub proofs: Vec<Made>,
+}
+
+/// One signature that was made.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// In which form it is stored.
+    pub format: Format,
+    /// By whom.
+    pub signer: SignerIdentity,
+    /// All of it.
+    pub proof: Proof,
+}
+
+/// Signs `subject`. `source` is asked what is under the tag of the legacy form, which is kept. `created` dates bundles.
+///
+/// Registries cannot compare and swap: who signs one image from two jobs at a time may lose a legacy signature.
+pub fn sign(
+    subject: &Subject,
+    signers: &[&dyn Signer],
+    format: Format,
+    source: &dyn ReferrerSource,
+    created: Epoch,
+) -> Result<Signed, SignError> {
+    let digest = subject.digest()?;
+    let mut signed = Signed::default();
+    if format.legacy() {
+        let payload = Payload::new(&subject.name, *digest).to_bytes();
+        let mut layers = Vec::new();
+        for signer in signers {
+            let proof = signer.prove(Message::Payload(&payload))?;
+            let annotations = proof.annotations().ok_or(SignError::NoPromise)?;
+            let mut layer = Descriptor::of(SIMPLE_SIGNING.into(), &payload);
+            layer.annotations = annotations;
+            layers.push((layer, payload.clone()));
+            signed.proofs.push(Made { format: Format::Legacy, signer: signer.identity(), proof });
+        }
+        signed.artifacts.push(appended(source, signature_tag(digest), layers)?);
+    }
+    if format.bundle() {
+        let statement = Statement::signature(*digest).to_bytes();
+        for signer in signers {
+            let proof = signer.prove(Message::Statement(&statement))?;
+            signed.artifacts.push(bundle(&subject.descriptor, SIGNATURE_PREDICATE, &proof.bundle(&statement), created));
+            signed.proofs.push(Made { format: Format::Bundle, signer: signer.identity(), proof });
+        }
+    }
+    Ok(signed)
+}
+
+/// The artifact of a bundle: a manifest whose subject is the signed one, as cosign 3 writes it.
+pub(super) fn bundle(subject: &Descriptor, predicate: &str, bytes: &[u8], created: Epoch) -> Artifact {
+    let annotations = [
+        ("dev.sigstore.bundle.content", "dsse-envelope".to_owned()),
+        ("dev.sigstore.bundle.predicateType", predicate.to_owned()),
+        ("org.opencontainers.image.created", created.to_string()),
+    ];
+    referrer(subject, BUNDLE_TYPE, bytes, annotations)
+}
+
+/// A manifest of one blob about `subject` (image-spec, "manifest.md", guidelines for artifacts).
+pub(super) fn referrer<const N: usize>(
+    subject: &Descriptor,
+    kind: &str,
+    bytes: &[u8],
+    annotations: [(&str, String); N],
+) -> Artifact {
+    const EMPTY: &[u8] = b"{}";
+    let layer = Descriptor::of(kind.into(), bytes);
+    let config = Descriptor::of(MediaType::Empty, EMPTY);
+    let mut manifest = Manifest::new(config.clone(), vec![layer.clone()]);
+    manifest.rest.insert("artifactType".into(), json!(kind));
+    manifest.subject = Some(Descriptor::new(subject.media_type.clone(), subject.digest, subject.size));
+    manifest.annotations = annotations.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let blobs = vec![(config, EMPTY.to_vec()), (layer, bytes.to_vec())];
+    Artifact::new(Place::Referrer(subject.digest), &manifest, blobs)
+}
