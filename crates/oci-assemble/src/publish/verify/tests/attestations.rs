@@ -13,7 +13,7 @@ fn sbom(components: usize) -> (Vec<u8>, Attestation) {
 }
 
 fn attested(image: &Subject, attestation: &Attestation, signer: &dyn Signer, format: Format) -> MemoryReferrers {
-    stored(attest(image, attestation, &[signer], format, &MemoryReferrers::new(), created()).unwrap())
+    stored(&attest(image, attestation, &[signer], format, &MemoryReferrers::new(), created()).unwrap())
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_large_document_is_not_sent_to_a_log() {
     let digest = Digest::of(&bytes);
     let signer = keyless(&SERVICES, RekorVersion::V1, None);
     let made = attest(&image, &attestation, &[&signer], Format::Both, &MemoryReferrers::new(), created()).unwrap();
-    let source = stored(made);
+    let source = stored(&made);
     let by = Signatory::Identity(pipeline());
     let what = What::Attestation(REFERENCE_PREDICATE.into());
     let verified = verify(&source, &image.descriptor, &what, &by, Some(&root(&SERVICES))).unwrap();

@@ -55,14 +55,14 @@ fn by_key(key: &SigningKey) -> Signatory {
     Signatory::Key { key: key.public().clone(), logged: false }
 }
 
-fn stored(signed: Signed) -> MemoryReferrers {
+fn stored(signed: &Signed) -> MemoryReferrers {
     let memory = MemoryReferrers::new();
     memory.store(&signed.artifacts).unwrap();
     memory
 }
 
 fn signed(subject: &Subject, signers: &[&dyn Signer], format: Format) -> MemoryReferrers {
-    stored(sign(subject, signers, format, &MemoryReferrers::new(), created()).unwrap())
+    stored(&sign(subject, signers, format, &MemoryReferrers::new(), created()).unwrap())
 }
 
 fn check(source: &MemoryReferrers, subject: &Subject, by: &Signatory) -> Result<Verified, VerifyError> {

@@ -82,7 +82,7 @@ fn an_attestation_only() {
     let other = Attestation::Other(Predicate { kind: "https://example.com/p".into(), value: json!({}) });
     let signer = KeySigner::new(key.clone());
     let attested = attest(&image, &other, &[&signer], Format::Both, &MemoryReferrers::new(), created()).unwrap();
-    let error = check(&stored(attested), &image, &by_key(&key)).unwrap_err();
+    let error = check(&stored(&attested), &image, &by_key(&key)).unwrap_err();
     let digest = image.descriptor.digest;
     let expected = format!("{digest} has no signature, only statements of type https://example.com/p");
     assert_eq!(error.to_string(), expected);
