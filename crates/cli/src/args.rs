@@ -6,6 +6,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::rechunk::{Compressor, DeltaArgs, RechunkArgs};
+
+mod rechunk;
+
 /// Assemble bootable container images from recipes
 ///
 /// Without a subcommand it builds: `assemble --recipe base.toml`.
@@ -344,63 +348,6 @@ pub(crate) struct PushArgs {
     /// Push one platform of an index instead of all
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct RechunkArgs {
-    /// Image to cut
-    pub(crate) source_image: String,
-    /// Where to write it, as oci:DIR[:TAG] or oci-archive:FILE[:TAG]
-    pub(crate) destination: String,
-    #[command(flatten)]
-    pub(crate) source: SourceArgs,
-    /// The most layers
-    // containers-storage refuses more than 500.
-    #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=500))]
-    pub(crate) max_layers: u32,
-    /// Image whose layers to keep where nothing changed, or a file with the document of rechunk --json; none for a fresh start [default: the image that is replaced]
-    #[arg(long, value_name = "IMAGE|FILE")]
-    pub(crate) previous: Option<String>,
-    /// File that says which paths belong together
-    #[arg(long, value_name = "FILE")]
-    pub(crate) map: Option<PathBuf>,
-    /// Print the layers, what is in each and what an update would download; write nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Memory to use at most, in bytes or, with K, M or G, in 1024 times as many [default: a quarter of this machine's]
-    #[arg(long, value_name = "BYTES", value_parser = size)]
-    pub(crate) memory: Option<u64>,
-    /// Compression of new layers
-    #[arg(long, value_enum, default_value_t = Compressor::Zstd)]
-    pub(crate) compression: Compressor,
-    /// Threads to use [default: all processors]
-    #[arg(short, long, value_name = "N")]
-    pub(crate) jobs: Option<NonZero<usize>>,
-    /// Platform to choose from an index [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH")]
-    pub(crate) platform: Option<String>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct DeltaArgs {
-    /// Image that the client has
-    pub(crate) from: String,
-    /// Image that it updates to
-    pub(crate) to: String,
-    #[command(flatten)]
-    pub(crate) source: SourceArgs,
-    /// Platform to choose from an index [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH")]
-    pub(crate) platform: Option<String>,
-}
-
-/// How layers are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Compressor {
-    /// Smaller and faster
-    Zstd,
-    /// For clients from before zstd
-    Gzip,
 }
 
 #[derive(Args, Debug)]

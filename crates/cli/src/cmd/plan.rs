@@ -14,13 +14,15 @@ use oci_assemble::store::layers::{ImageLayers, IndexCache, LayerError, MergedLay
 use oci_assemble::store::{CacheDir, KeptContents};
 
 use super::build::Prepared;
+use super::full::Recut;
 use crate::args::{PlanArgs, Sandbox};
 use crate::builders::TOOL;
+use crate::chunking::{self, Cut};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::kernels;
 use crate::locks::Held;
-use crate::ui::Ui;
+use crate::ui::{Ui, bytes};
 use crate::wire::{self, BlobCache, Job, OpenedImage, StageSettings};
 
 pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
@@ -39,15 +41,25 @@ pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     let architecture = &prepared.base.image.config().platform.architecture;
     let view = View { base: tree, tree, contents: &contents, epoch: prepared.epoch, architecture };
     let plan = plan(&job, &prepared, &held, view)?;
+    let recut = Recut::of(&job, None, &args.source, &prepared, cache.as_ref(), &blobs)?;
+    let cut = recut.map(|recut| recut.cut(&prepared.base.image, tree, &contents, &prepared)).transpose()?;
     if ui.json {
-        let plan = serde_json::to_value(&plan).context(Class::Usage, "writing the plan")?;
+        let mut plan = serde_json::to_value(&plan).context(Class::Usage, "writing the plan")?;
+        if let Some(Cut { chunking, .. }) = &cut {
+            let download = chunking.expected_download(chunking::ratio(&prepared.base.image, Some(chunking.bytes())));
+            plan["cut"] = serde_json::json!({ "layers": chunking.layers, "expected_download": download });
+        }
         return ui.document("plan", plan);
     }
-    ui.data(&format!(
-        "{}\n# The recipe, merged; each value with the place it came from.\n{}",
-        plan.render(),
-        job.merged.render()
-    ))
+    let mut text = plan.render();
+    if let Some(Cut { chunking, .. }) = &cut {
+        let ratio = chunking::ratio(&prepared.base.image, Some(chunking.bytes()));
+        text.push_str("\n# The base, cut into layers; what stages add to it is known when they have run.\n");
+        text.push_str(&chunking.render(ratio, bytes));
+    }
+    text.push_str("\n# The recipe, merged; each value with the place it came from.\n");
+    text.push_str(&job.merged.render());
+    ui.data(&text)
 }
 
 /// The layers of an image, each by itself.

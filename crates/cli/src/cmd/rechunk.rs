@@ -109,8 +109,7 @@ pub(crate) fn spill_dir(destination: &ImageReference) -> PathBuf {
 
 /// What would be written.
 fn show(cut: &Cut, image: &OpenedImage, previous: Option<&Previous>, ui: Ui) -> Result<(), Failure> {
-    let uncompressed = cut.chunking.layers.iter().map(|chunk| chunk.bytes).sum();
-    let ratio = chunking::ratio(&image.image, Some(uncompressed));
+    let ratio = chunking::ratio(&image.image, Some(cut.chunking.bytes()));
     if ui.json {
         let value = json!({
             "source": image.digest,

@@ -134,11 +134,15 @@ fn a_delta_says_what_is_fetched_and_why() {
 fn a_recipe_can_cut_the_whole_image() {
     let scene = Scene::new();
     let recipe = |text: &str| {
-        let layers = "[layers]\nmode = \"full\"\nmax = 6\ncomponents = \"map.toml\"\n";
+        let layers =
+            "[output]\nimage = \"oci:full:latest\"\n[layers]\nmode = \"full\"\nmax = 6\ncomponents = \"map.toml\"\n";
         scene.recipe("full.toml", &format!("{layers}[[file]]\npath = \"/usr/share/own/text\"\ncontent = \"{text}\"\n"));
     };
     scene.file("map.toml", "[[component]]\nname = \"own\"\npaths = [\"/usr/share/own/**\"]\n");
     recipe("one");
+    let plan = scene.run(&["plan", "-r", "full.toml"]);
+    assert!(plan.code == 0 && plan.stdout.contains("# The base, cut into layers"), "{plan:?}");
+    assert!(plan.stdout.contains("6 layers, 0 kept; expected download about"), "{plan:?}");
     let first = scene.build("full.toml", "full");
     let image = scene.image("full");
     assert!(image.layers().len() <= 6);
@@ -152,6 +156,8 @@ fn a_recipe_can_cut_the_whole_image() {
     assert_eq!(scene.run(&["lint", "oci:full"]).code, 0);
     // The image being replaced is what layers are kept of.
     assert_eq!(scene.build("full.toml", "full"), first);
+    let (_, plan) = scene.run(&["plan", "-r", "full.toml", "--json"]).json();
+    assert!(plan["cut"]["layers"].as_array().unwrap().iter().any(|layer| layer["fate"] == "kept"), "{plan:#}");
     let before = layers(&image);
     recipe("two");
     scene.build("full.toml", "full");

@@ -124,6 +124,11 @@ impl Chunking {
         Recorded { layers: self.layers.iter().map(Chunk::recorded).collect() }
     }
 
+    /// Bytes before compression of all layers.
+    pub fn bytes(&self) -> u64 {
+        self.layers.iter().map(|chunk| chunk.bytes).sum()
+    }
+
     /// Bytes before compression of the layers that are not kept.
     pub fn fresh_bytes(&self) -> u64 {
         self.layers.iter().filter(|chunk| chunk.fate != Fate::Kept).map(|chunk| chunk.bytes).sum()
@@ -154,7 +159,7 @@ impl Chunking {
             "{} layers, {kept} kept; expected download about {} of {}",
             self.layers.len(),
             size(download),
-            size(expected(self.layers.iter().map(|chunk| chunk.bytes).sum(), ratio)),
+            size(expected(self.bytes(), ratio)),
         );
         text
     }

@@ -194,3 +194,31 @@ fn sha512_diff_ids_are_verified_too() {
     layers[0].1 = Digest::Sha512([7; 64]);
     assert!(ImageLayers::open(&memory, &layers, &NoCache, options()).is_err());
 }
+
+#[test]
+fn held_layers_are_what_merged_layers_are_wherever_they_are_held() {
+    let long = "0123456789abcdef".repeat(200_000);
+    let (memory, layers) = image(&[("a", "one"), ("b", &long), ("c", "three"), ("b2", &long[7..]), ("empty", "")]);
+    let cache = MemoryCache::default();
+    let temp = tempfile::tempdir().unwrap();
+    let dir = cap_std::fs::Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).unwrap();
+    let merged = MergedLayers::open(&memory, &layers, &NoCache, options()).unwrap();
+    // All in memory, some, none; and with the indexes known.
+    for held in [u64::MAX, 3 << 20, 0, 0] {
+        memory.opened.lock().unwrap().clear();
+        let hold = HoldOptions { memory: held, spill: &dir };
+        let all = HeldLayers::open(&memory, &layers, &cache, options(), hold).unwrap();
+        assert_eq!(memory.opened.lock().unwrap().len(), layers.len(), "each layer is read once");
+        assert_eq!(all.tree(), merged.tree());
+        assert_eq!(all.violations(), merged.layers().map(|(.., found)| found.clone()).collect::<Vec<_>>());
+        for (path, expected) in [("a", "one"), ("b", &long), ("b2", &long[7..]), ("empty", "")] {
+            assert!(text(&all, all.tree(), path) == expected, "{path} with {held} bytes held");
+        }
+        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0, "the file has no name");
+    }
+    let mut wrong = layers.clone();
+    wrong[1].1 = Digest::of(b"other");
+    let hold = HoldOptions { memory: 0, spill: &dir };
+    let error = HeldLayers::open(&memory, &wrong, &NoCache, options(), hold).unwrap_err();
+    assert!(matches!(error, LayerError { position: 1, fault: LayerFault::DiffId { .. }, .. }), "{error:?}");
+}

@@ -1,0 +1,85 @@
+//! Which components share a layer.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use crate::chunk::packing::{CATCH_ALL_MAX, Item, Kept, after, cost, fresh};
+
+fn items() -> impl Strategy<Value = Vec<Item>> {
+    let item = (0_u64..30 << 20, 1_u32..95, any::<bool>());
+    prop::collection::vec(item, 1..40).prop_map(|items| {
+        let item = |(number, (bytes, percent, catch_all)): (usize, (u64, u32, bool))| Item {
+            name: format!("c{number:02}"),
+            bytes: if catch_all { bytes / 16 } else { bytes },
+            rate: f64::from(percent) / 100.0,
+            catch_all,
+        };
+        items.into_iter().enumerate().map(item).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn packing_is_a_partition(items in items(), max in 1_usize..50) {
+        let layers = fresh(&items, max);
+        prop_assert!(layers.len() <= max && layers.iter().all(|layer| !layer.is_empty()));
+        let all: Vec<usize> = layers.iter().flatten().copied().collect();
+        prop_assert_eq!(all.len(), items.len());
+        prop_assert_eq!(all.into_iter().collect::<BTreeSet<_>>().len(), items.len());
+    }
+
+    /// One layer more is one layer split: nothing else moves.
+    #[test]
+    fn one_more_layer_splits_one(items in items(), max in 24_usize..60) {
+        let calm: Vec<Item> = items.into_iter().map(|item| Item { catch_all: false, ..item }).collect();
+        let before: BTreeSet<BTreeSet<usize>> = fresh(&calm, max).into_iter().collect();
+        let after: BTreeSet<BTreeSet<usize>> = fresh(&calm, max + 1).into_iter().collect();
+        prop_assert!(before.difference(&after).count() <= 1);
+        prop_assert!(after.difference(&before).count() <= 2);
+    }
+
+    /// A better plan costs no more than one with fewer layers.
+    #[test]
+    fn more_layers_cost_less(items in items(), max in 3_usize..40) {
+        let sum = |layers: Vec<BTreeSet<usize>>| layers.into_iter().map(|layer| cost(&items, layer)).sum::<f64>();
+        let (few, many) = (sum(fresh(&items, max)), sum(fresh(&items, max + 4)));
+        prop_assert!(many <= few * 1.000_001 || items.iter().any(|item| item.catch_all), "{} {}", few, many);
+    }
+
+    #[test]
+    fn unchanged_layers_stay(items in items(), max in 8_usize..50, changed in any::<prop::sample::Index>()) {
+        let layers = fresh(&items, max);
+        let changed = changed.index(layers.len());
+        let kept = |(at, members): (usize, &BTreeSet<usize>)| Kept { members: members.clone(), unchanged: at != changed };
+        let before: Vec<Kept> = layers.iter().enumerate().map(kept).collect();
+        let next = after(&items, &before, max);
+        for (at, members) in layers.iter().enumerate().filter(|(at, _)| *at != changed) {
+            prop_assert_eq!(members, &next[at]);
+        }
+        prop_assert!(next.iter().filter(|layer| !layer.is_empty()).count() <= max);
+        let all: BTreeSet<usize> = next.iter().flatten().copied().collect();
+        prop_assert_eq!(all.len(), items.len());
+    }
+}
+
+#[test]
+fn catch_alls_stay_small() {
+    let mut items: Vec<Item> = (0..300)
+        .map(|number| Item { name: format!("p{number}"), bytes: 5 << 20, rate: 0.03, catch_all: false })
+        .collect();
+    items.extend((0..12).map(|number| Item {
+        name: format!("files:{number}"),
+        bytes: (2 << 20) - number,
+        rate: 0.5,
+        catch_all: true,
+    }));
+    for max in [32, 64, 128] {
+        for layer in fresh(&items, max) {
+            if layer.iter().any(|index| items[*index].catch_all) {
+                assert!(layer.iter().all(|index| items[*index].catch_all), "{layer:?}");
+                assert!(layer.iter().map(|index| items[*index].bytes).sum::<u64>() <= CATCH_ALL_MAX, "{layer:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What leaves a layer of additions, and what a delta tells.
+
+use super::*;
+use crate::tree::TreeDelta;
+
+#[test]
+fn what_is_generated_leaves_the_layer_of_the_packages() {
+    let base = debian();
+    let mut delta = TreeDelta::new();
+    for at in ["usr/bin/new", "var/lib/dpkg/status", "etc/ld.so.cache", "usr/lib/modules/6.1/initramfs.img", "etc/new"]
+    {
+        delta.insert(path(at), Inode::file(Meta::root_owned(0o644, 1), Content::of(at)));
+    }
+    delta.insert(path("usr/share/empty"), Inode::directory(Meta::root_owned(0o700, 1)));
+    delta.insert(path("usr/bin/link"), Inode { meta: Meta::default(), kind: Kind::Hardlink(path("usr/bin/new")) });
+    delta.whiteout(path("usr/local"));
+    let draft = crate::layer::LayerDraft::new("packages", &delta, &base, 1).unwrap();
+    let whole = base.clone().apply(draft.delta()).unwrap();
+    let parts = split(draft, &whole);
+    let names: Vec<&str> = parts.iter().map(crate::layer::LayerDraft::name).collect();
+    assert_eq!(names, ["packages", "packages: generated", "packages: initramfs"]);
+    let merged = parts.iter().try_fold(base.clone(), |tree, part| tree.apply(part.delta())).unwrap();
+    assert_eq!(merged, whole);
+    let files = |part: &crate::layer::LayerDraft| -> Vec<String> {
+        let files = part.delta().entries().iter().filter(|(_, inode)| !inode.is_directory());
+        files.map(|(path, _)| path.to_string()).collect()
+    };
+    assert_eq!(files(&parts[0]), ["/etc/new", "/usr/bin/link", "/usr/bin/new"]);
+    assert_eq!(files(&parts[1]), ["/etc/ld.so.cache", "/var/lib/dpkg/status"]);
+    for part in &parts {
+        for path in part.delta().entries().keys() {
+            assert!(path.ancestors().all(|above| part.delta().entries().contains_key(&above)), "{path}");
+        }
+    }
+    // Nothing to tell apart: the draft as it is.
+    let mut delta = TreeDelta::new();
+    delta.insert(path("etc/ld.so.cache"), Inode::file(Meta::default(), Content::of("x")));
+    let draft = crate::layer::LayerDraft::new("module-indexes", &delta, &base, 1).unwrap();
+    assert_eq!(split(draft.clone(), &whole), [draft]);
+}
+
+#[test]
+fn a_delta_tells_reasons_from_what_is_carried_along() {
+    let before = debian();
+    let mut after = before.clone();
+    add_file(&mut after, "usr/lib/libssl.so", 0o644, "new");
+    let mut touched = after.at("usr/bin/bash").unwrap().clone();
+    touched.meta.mtime = 77;
+    after.insert(path("usr/bin/bash"), touched);
+    add_file(&mut after, "opt/new", 0o644, "new");
+    let sides = [&before, &after].map(|tree| {
+        let packages = pkgdb::read(tree, &Memory::default()).unwrap();
+        let (tree, _) = settle(tree, &Memory::default()).unwrap();
+        let components = Components::new(&tree, &tree, packages.as_ref(), &map());
+        let with = |name: &str, blob: &[u8]| {
+            let wanted: BTreeSet<&str> = name.split(' ').collect();
+            let paths =
+                components.paths().filter(|(_, index)| wanted.contains(components.list()[*index].name.as_str()));
+            let draft = crate::layer::LayerDraft::part(name, &tree, paths.map(|(path, _)| path), 0).unwrap();
+            let descriptor =
+                crate::image::Descriptor::of(crate::image::MediaType::layer(crate::image::Encoding::Zstd), blob);
+            let index = crate::layer::LayerIndex {
+                diff_id: Digest::of(format!("{:?}", draft.delta()).as_bytes()),
+                size: 1 << 20,
+                delta: draft.delta().clone(),
+                offsets: std::collections::BTreeMap::new(),
+                violations: crate::layer::Violations::default(),
+            };
+            (descriptor, index)
+        };
+        let changed = tree.at("opt/new").is_some();
+        let blob = |name: &str| format!("{name}{changed}");
+        let layers = vec![
+            with("openssl linux", blob("one").as_bytes()),
+            with("bash", blob("two").as_bytes()),
+            with("etc", b"the same"),
+            with("by-tag", blob("three").as_bytes()),
+            with("files:/", blob("four").as_bytes()),
+        ];
+        (tree.clone(), components.clone(), layers)
+    });
+    let views =
+        sides.each_ref().map(|(_, _, layers)| layers.iter().map(|(blob, index)| (blob, index)).collect::<Vec<_>>());
+    let side = |at: usize| ImageSide { layers: &views[at], tree: &sides[at].0, components: &sides[at].1 };
+    let none = delta(side(0), side(0));
+    assert_eq!((none.download, none.components.len()), (0, 0));
+    let found = delta(side(0), side(1));
+    let told: Vec<(LayerState, Vec<(&str, Change)>)> = found
+        .layers
+        .iter()
+        .map(|layer| (layer.state, layer.components.iter().map(|of| (of.name.as_str(), of.change)).collect()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (LayerState::New, vec![("openssl", Change::Content), ("linux", Change::Carried)]),
+            (LayerState::New, vec![("bash", Change::Times)]),
+            (LayerState::Shared, vec![]),
+            (LayerState::Recompressed, vec![]),
+            (LayerState::New, vec![("files:/", Change::Content)]),
+        ]
+    );
+    assert_eq!(found.layers[1].note, Some("only times differ"));
+    assert!(found.download_by_diff_id < found.download && found.download < found.total);
+    assert!(found.components.values().map(|sum| sum.bytes).sum::<u64>() <= found.download);
+    let text = found.render(|bytes| bytes.to_string());
+    assert!(text.contains("openssl: 1 paths: /usr/lib/libssl.so\n") && text.contains("linux\n"), "{text}");
+    assert!(
+        text.ends_with(&format!("1 of 5 layers shared; download {} of {}\n", found.download, found.total)),
+        "{text}"
+    );
+}
