@@ -154,6 +154,13 @@ pub(crate) fn policy_files() -> Vec<PathBuf> {
     home.into_iter().chain([PathBuf::from("/etc/containers/policy.json")]).collect()
 }
 
+/// Where this machine says how names of registries are looked up, the one that counts first (containers-registries.conf(5)).
+pub(crate) fn registries_files() -> Vec<PathBuf> {
+    let explicit = env::var_os("CONTAINERS_REGISTRIES_CONF").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let home = env::var_os("HOME").map(|home| Path::new(&home).join(".config/containers/registries.conf"));
+    explicit.into_iter().chain(home).chain([PathBuf::from("/etc/containers/registries.conf")]).collect()
+}
+
 /// A number that no other process has now: for waiting times, not for secrets.
 pub(crate) fn seed() -> u64 {
     let time = u64::try_from(now() & i128::from(u64::MAX)).unwrap_or(0);

@@ -161,20 +161,56 @@ fn polices(policy: &Value, name: &str) -> bool {
         let rules = rules.as_array().map(Vec::as_slice).unwrap_or_default();
         !rules.is_empty() && rules.iter().all(|rule| rule["type"] == "insecureAcceptAnything")
     };
-    let host = name.split('/').next().unwrap_or(name);
-    let applies = |scope: &str| match scope.strip_prefix("*.") {
-        Some(domain) => host.ends_with(domain),
-        None => name.starts_with(scope) || scope.starts_with(name),
-    };
+    let applies = |scope: &str| is_in(scope, name) || scope.starts_with(name);
     let scopes = policy["transports"]["docker"].as_object();
     let demanding = scopes.into_iter().flatten().any(|(scope, rules)| applies(scope) && !accepts(rules));
     demanding || !accepts(&policy["default"])
 }
 
+/// Whether this machine looks a name up somewhere else, or not at all: mirrors, other places, blocks. skopeo knows how.
+fn is_redirected(reference: &RegistryReference) -> bool {
+    let mut texts = Vec::new();
+    for path in env::registries_files() {
+        let Ok(file) = std::fs::File::open(&path) else { continue };
+        texts.push(bounded(file, MAX_FILE));
+        let mut parts: Vec<PathBuf> = std::fs::read_dir(path.with_extension("conf.d"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+            .collect();
+        parts.sort();
+        texts.extend(parts.iter().map(|path| bounded(std::fs::File::open(path)?, MAX_FILE)));
+        break;
+    }
+    let name = format!("{}/{}", reference.host, reference.repository);
+    texts.into_iter().flatten().any(|text| redirects(&String::from_utf8_lossy(&text), &name))
+}
+
+/// Whether a `registries.conf` says something of `name`. What cannot be read skopeo shall refuse.
+fn redirects(text: &str, name: &str) -> bool {
+    let Ok(table) = text.parse::<toml::Table>() else { return true };
+    let registries = table.get("registry").and_then(toml::Value::as_array);
+    registries.into_iter().flatten().any(|registry| {
+        let text = |key: &str| registry.get(key).and_then(toml::Value::as_str);
+        text("prefix").or_else(|| text("location")).is_some_and(|scope| is_in(scope, name))
+    })
+}
+
+/// Whether a scope of policies and registries (a host, a name or part of one, `*.DOMAIN`) has `name` in it.
+fn is_in(scope: &str, name: &str) -> bool {
+    let host = name.split('/').next().unwrap_or(name);
+    match scope.strip_prefix("*.") {
+        Some(domain) => host.ends_with(domain),
+        None => name.starts_with(scope),
+    }
+}
+
 /// The registry of a reference that is spoken to by our own client.
 pub(crate) fn native(reference: &ImageReference) -> Option<&RegistryReference> {
     match reference {
-        ImageReference::Registry(name) if !is_policed(name) => Some(name),
+        ImageReference::Registry(name) if !is_policed(name) && !is_redirected(name) => Some(name),
         _ => None,
     }
 }
@@ -183,6 +219,23 @@ pub(crate) fn native(reference: &ImageReference) -> Option<&RegistryReference> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_is_looked_up_elsewhere_is_skopeos() {
+        let registry = |keys: &str| format!("[[registry]]\n{keys}\n");
+        for (text, expected) in [
+            (String::new(), false),
+            ("unqualified-search-registries = [\"docker.io\"]\n".into(), false),
+            (registry("location = \"quay.io\"\ninsecure = true"), true),
+            (registry("prefix = \"quay.io/team\"\nlocation = \"mirror.example.com/team\""), true),
+            (registry("prefix = \"*.io\"\nlocation = \"mirror.example.com\""), true),
+            (registry("location = \"quay.io/team\"\n[[registry.mirror]]\nlocation = \"mirror.example.com\""), true),
+            (registry("prefix = \"ghcr.io\"\nlocation = \"quay.io/team\""), false),
+            ("[[registry\n".into(), true),
+        ] {
+            assert_eq!(redirects(&text, "quay.io/team/app"), expected, "{text}");
+        }
+    }
 
     #[test]
     fn a_policy_that_could_refuse_is_skopeos() {
