@@ -81,7 +81,12 @@ impl Prepared {
             Failure::new(Class::Usage, "the recipe does not say where the image goes")
                 .hint("give --output oci:DIR:TAG, or set image in the recipe's [output] table")
         })?;
-        let base = wire::base(job, held.base(), source, cache, blobs, ui)?;
+        let base = if reuse.is_some() {
+            wire::base(job, held.base(), source, cache, blobs, ui)?
+        } else {
+            // A plan says who must have signed it, for whom it need not be there yet.
+            wire::pinned(&recipe.base.image, held.base(), job.platform.as_ref(), source, cache, blobs)?
+        };
         if let Some(policy) = &recipe.policy {
             super::policy::warn(policy, ui);
         }
