@@ -1,5 +1,9 @@
 //! What users type. No logic here.
-#![expect(rustdoc::broken_intra_doc_links, reason = "doc comments are the help here, where [:TAG] is no link")]
+#![expect(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::bare_urls,
+    reason = "doc comments are the help here, where [:TAG] is no link"
+)]
 
 mod rechunk;
 mod trust;
@@ -11,8 +15,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::rechunk::{Compressor, DeltaArgs, RechunkArgs};
 pub(crate) use self::trust::{
-    AttestArgs, Attested, LogVersion, Matching, PolicyArgs, SignArgs, SignatoryArgs, SignatureForm, SignerArgs,
-    VerifyArgs,
+    AttestArgs, Attested, LogVersion, Matching, PolicyArgs, ServiceArgs, SignArgs, SignatoryArgs, SignatureForm,
+    SignerArgs, VerifyArgs,
 };
 
 /// Assemble bootable container images from recipes
@@ -380,6 +384,11 @@ pub(crate) struct PublishArgs {
     pub(crate) build: BuildArgs,
     #[command(flatten)]
     pub(crate) output: PushOutput,
+    #[command(flatten)]
+    pub(crate) services: ServiceArgs,
+    /// Bill of materials to attest, where the recipe asks for one (CycloneDX or SPDX, JSON)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sbom: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -50,9 +50,18 @@ fn signer(root: &Dir, source: &KeySource, certificate: ModuleCertificate) -> Res
         .context(Class::Usage, format!("reading the private key {place} of modules.sign"))
 }
 
+/// The private key in a file of the recipe, for signatures of images.
+pub(crate) fn of_image(root: &Dir, path: &str) -> Result<Vec<u8>, Failure> {
+    below(root, Path::new(path), &format!("the private key {path} of publish.sign"))
+}
+
 /// A file below the root; `what` it is, for an error.
 fn file(root: &Dir, path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
-    let context = || format!("reading the {what} {} of modules.sign", path.display());
+    below(root, path, &format!("the {what} {} of modules.sign", path.display()))
+}
+
+fn below(root: &Dir, path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
+    let context = || format!("reading {what}");
     let mut bytes = Vec::new();
     let file = root.open(path).context(Class::Usage, context())?;
     file.take(LARGEST + 1).read_to_end(&mut bytes).context(Class::Usage, context())?;

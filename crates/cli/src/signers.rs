@@ -7,7 +7,7 @@ use oci_assemble::image::Epoch;
 use oci_assemble::publish::sign::{KeySigner, KeylessSigner, Signer};
 use oci_assemble::publish::sigstore::{PublicKey, RekorVersion, Services, SigningKey, Token, TrustRoot, github_token};
 
-use crate::args::{LogVersion, SignerArgs};
+use crate::args::{LogVersion, ServiceArgs, SignerArgs};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::ui::Ui;
@@ -30,35 +30,41 @@ impl From<LogVersion> for RekorVersion {
 /// The signers that the arguments name. Without any, the identity of the pipeline.
 pub(crate) fn open(args: &SignerArgs, ui: Ui) -> Result<Vec<Box<dyn Signer>>, Failure> {
     let mut signers: Vec<Box<dyn Signer>> = Vec::new();
-    let keyless = args.keyless || args.keys.is_empty();
-    if keyless {
-        let token = token(args)?;
-        let services = services(args)?;
-        let root = match (&args.trust_root, &args.signing_config) {
-            // Services of one's own without the root that belongs to them: nothing to hold a signature against.
-            (None, Some(_)) => {
-                ui.say("warning: without --trust-root, signatures are not verified before they are stored");
-                None
-            }
-            (root, _) => Some(trust_root(root.as_deref())?),
-        };
-        let signer =
-            KeylessSigner::begin(services, &token, root).context(Class::Unavailable, "signing with a token")?;
-        signers.push(Box::new(signer));
+    if args.keyless || args.keys.is_empty() {
+        signers.push(keyless(&args.services, ui)?);
     }
     for key in &args.keys {
-        let key = private_key(key)?;
-        let signer = if args.log {
-            KeySigner::logged(key, services(args)?).context(Class::Unavailable, "opening the transparency log")?
-        } else {
-            KeySigner::new(key)
-        };
-        signers.push(Box::new(signer));
+        signers.push(by_key(private_key(key)?, &args.services)?);
     }
     Ok(signers)
 }
 
-fn services(args: &SignerArgs) -> Result<Services, Failure> {
+/// The identity of the pipeline, which has a certificate from now on, for some minutes.
+pub(crate) fn keyless(args: &ServiceArgs, ui: Ui) -> Result<Box<dyn Signer>, Failure> {
+    let token = token(args)?;
+    let services = services(args)?;
+    let root = match (&args.trust_root, &args.signing_config) {
+        // Services of one's own without the root that belongs to them: nothing to hold a signature against.
+        (None, Some(_)) => {
+            ui.say("warning: without --trust-root, signatures are not verified before they are stored");
+            None
+        }
+        (root, _) => Some(trust_root(root.as_deref())?),
+    };
+    let signer = KeylessSigner::begin(services, &token, root).context(Class::Unavailable, "signing with a token")?;
+    Ok(Box::new(signer))
+}
+
+/// A key, whose signatures are logged if that is asked for.
+pub(crate) fn by_key(key: SigningKey, args: &ServiceArgs) -> Result<Box<dyn Signer>, Failure> {
+    Ok(Box::new(if args.log {
+        KeySigner::logged(key, services(args)?).context(Class::Unavailable, "opening the transparency log")?
+    } else {
+        KeySigner::new(key)
+    }))
+}
+
+fn services(args: &ServiceArgs) -> Result<Services, Failure> {
     let version = args.log_version.into();
     match &args.signing_config {
         None => Services::public_good(version).context(Class::Usage, "choosing services of sigstore"),
@@ -71,7 +77,7 @@ fn services(args: &SignerArgs) -> Result<Services, Failure> {
 }
 
 /// The identity token: of the file that is named, of GitLab (`SIGSTORE_ID_TOKEN`), or of GitHub, which is asked for it.
-fn token(args: &SignerArgs) -> Result<Token, Failure> {
+pub(crate) fn token(args: &ServiceArgs) -> Result<Token, Failure> {
     let now = now()?;
     let parse = |text: &str, from: &str| {
         Token::parse(text, now).context(Class::Permission, format!("reading the identity token {from}"))
@@ -106,8 +112,13 @@ pub(crate) fn private_key(source: &str) -> Result<SigningKey, Failure> {
         }
         None => (read(Path::new(source), LARGEST)?, source.to_owned()),
     };
+    parse_key(&bytes, &place)
+}
+
+/// A private key that was read from `place`.
+pub(crate) fn parse_key(bytes: &[u8], place: &str) -> Result<SigningKey, Failure> {
     let password = env::secret(PASSWORD);
-    let key = SigningKey::parse(&bytes, password.as_deref());
+    let key = SigningKey::parse(bytes, password.as_deref());
     key.context(Class::Usage, format!("reading the private key {place}"))
 }
 

@@ -180,7 +180,7 @@ pub(crate) fn pinned(
     Ok(OpenedImage { name, digest, named, image, blobs, fetched })
 }
 
-/// The base of a recipe, which is verified, if the recipe says so, before anything of it is used: what has been read by
+/// The base of a recipe: from the mirror that the recipe names, when that has the very image. It is verified, if the recipe says so, before anything of it is used: what has been read by
 /// then are its manifest and configuration.
 pub(crate) fn base(
     job: &Job,
@@ -190,12 +190,40 @@ pub(crate) fn base(
     blobs: &BlobCache,
     ui: Ui,
 ) -> Result<OpenedImage, Failure> {
-    let spec::Base { image, verify, .. } = &job.recipe().base;
-    let base = pinned(image, digest, job.platform.as_ref(), source, cache, blobs)?;
+    let spec::Base { image, verify, mirror } = &job.recipe().base;
+    let open = |from: &ImageReference, digest| pinned(from, digest, job.platform.as_ref(), source, cache, blobs);
+    let original = |digest| open(image, digest).map(|base| (image, base));
+    let (from, base) = match (mirror, digest) {
+        (None, _) => original(digest)?,
+        // A digest says what is wanted: the original need not be asked.
+        (Some(mirror), Some(digest)) => match open(mirror, Some(digest)) {
+            Ok(base) => (mirror, base),
+            Err(failure) => {
+                without_mirror(mirror, &failure, ui);
+                original(Some(digest))?
+            }
+        },
+        (Some(mirror), None) => {
+            let (_, base) = original(None)?;
+            match open(mirror, Some(base.digest)) {
+                Ok(copy) => (mirror, copy),
+                Err(failure) => {
+                    without_mirror(mirror, &failure, ui);
+                    (image, base)
+                }
+            }
+        }
+    };
     if let Some(verify) = verify {
-        trusted::base(job, verify, image, &base.named, source, ui)?;
+        trusted::base(job, verify, from, &base.named, source, ui)?;
     }
     Ok(base)
+}
+
+fn without_mirror(mirror: &ImageReference, failure: &Failure, ui: Ui) {
+    let why = failure.to_string();
+    let why = why.lines().find_map(|line| line.strip_prefix("  caused by: ")).unwrap_or("it cannot be read");
+    ui.say(&format!("note: the base does not come from {mirror}: {why}"));
 }
 
 pub(crate) fn is_local(reference: &ImageReference) -> bool {

@@ -16,12 +16,19 @@ pub(crate) struct SignerArgs {
     /// Sign with the identity of the pipeline, also beside keys
     #[arg(long)]
     pub(crate) keyless: bool,
-    /// File with the identity token [default: $SIGSTORE_ID_TOKEN, else the one that GitHub gives]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token: Option<PathBuf>,
     /// How signatures are stored
     #[arg(long, value_enum, default_value_t = SignatureForm::Both)]
     pub(crate) format: SignatureForm,
+    #[command(flatten)]
+    pub(crate) services: ServiceArgs,
+}
+
+/// What signing with an identity needs, and logging.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ServiceArgs {
+    /// File with the identity token [default: $SIGSTORE_ID_TOKEN, else the one that GitHub gives]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token: Option<PathBuf>,
     /// Have signatures of keys logged, too
     #[arg(long)]
     pub(crate) log: bool,

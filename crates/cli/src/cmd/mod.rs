@@ -1,5 +1,6 @@
 //! One file each subcommand.
 
+pub(crate) mod attach;
 pub(crate) mod boot;
 pub(crate) mod build;
 mod built;

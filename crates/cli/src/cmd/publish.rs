@@ -7,10 +7,11 @@ use std::path::Path;
 
 use oci_assemble::image::{Descriptor, Digest, Image, ImageReference, Index, MediaType, PinnedReference};
 use oci_assemble::plan::recipe::Recipe;
-use oci_assemble::publish::{Content, Mounts, TagWords, Untagged, fill};
+use oci_assemble::publish::{Content, Mounts, TagWords, fill};
 use oci_assemble::store::{Ambient, BaseImage, BlobSource, StoreError, VerifiedReader};
 use serde_json::json;
 
+use super::attach::Attaching;
 use super::build::{self, Assembled};
 use super::push::{Pushing, ReceiptFile, Target, finish, say, shown, value};
 use crate::args::PublishArgs;
@@ -31,6 +32,7 @@ pub(crate) fn run(args: &PublishArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     let job = wire::read(&args.build.recipe)?;
     let recipe = job.recipe();
     let repository = place(recipe)?;
+    let attaching = Attaching::prepare(&job, args)?;
     let blobs = BlobCache::new(cache, ui);
     let cache = wire::cache(cache)?;
     let platforms = match &job.platform {
@@ -58,7 +60,10 @@ pub(crate) fn run(args: &PublishArgs, ui: Ui, cache: Option<&Path>) -> Result<()
         let plan = json!({ "plans": [pushing.plan.to_value()] });
         return if ui.json { ui.document("push-plan", plan) } else { ui.data(&shown(&pushing.plan)) };
     }
-    let mut receipt = pushing.run(&source, |untagged| attach(recipe, untagged))?;
+    let instances: Vec<(Descriptor, Option<String>)> =
+        made.iter().map(|made| (made.image.descriptor(), Some(made.image.config().platform.to_string()))).collect();
+    let mut receipt =
+        pushing.run(&source, |untagged| attaching.attach(&target.repository, &instances, untagged, ui))?;
     receipt.bytes.fetched = made.iter().map(|made| made.base.fetched()).sum();
     for made in &made {
         say_base(&made.base, ui);
@@ -67,29 +72,13 @@ pub(crate) fn run(args: &PublishArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     finish(&[value(&receipt)?], file, ui, &top.digest.to_string())
 }
 
-/// Where the recipe wants the image; and whether this version can do all that it wants.
+/// Where the recipe wants the image.
 fn place(recipe: &Recipe) -> Result<oci_assemble::image::RegistryReference, Failure> {
     let Some(ImageReference::Registry(place)) = &recipe.publish.to else {
         return Err(Failure::new(Class::Usage, "the recipe does not say where the image is published")
             .hint("set `to` in its [publish] table, or build it and use `assemble push`"));
     };
-    let needs = |key: &str, what: &str| {
-        let text = format!("publish.{key} needs {what}, which this version does not have");
-        Err(Failure::new(Class::Unavailable, text))
-    };
-    if !recipe.publish.sign.is_empty() {
-        return needs("sign", "signatures");
-    }
-    if !recipe.publish.attest.is_empty() {
-        return needs("attest", "attestations");
-    }
     Ok(place.clone())
-}
-
-/// What the recipe wants attached to the image before its tags are set: nothing that [`place`] lets through.
-#[expect(clippy::unnecessary_wraps, reason = "what is attached is fetched and signed, which fails")]
-fn attach<'r>(_recipe: &Recipe, untagged: Untagged<'r>) -> Result<Untagged<'r>, Failure> {
-    Ok(untagged)
 }
 
 fn open(assembled: Assembled) -> Result<Made, Failure> {

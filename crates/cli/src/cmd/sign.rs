@@ -14,7 +14,7 @@ use crate::signers;
 use crate::ui::Ui;
 
 /// The largest file that is attested, in bytes.
-const LARGEST: u64 = 32 << 20;
+pub(super) const LARGEST: u64 = 32 << 20;
 
 impl From<SignatureForm> for Format {
     fn from(form: SignatureForm) -> Self {
@@ -85,7 +85,7 @@ fn attestation(args: &AttestArgs) -> Result<Attestation, Failure> {
     Ok(Attestation::Other(Predicate { kind: kind.clone(), value }))
 }
 
-fn report(signed: &Signed, subject: &Subject, ui: Ui) {
+pub(super) fn report(signed: &Signed, subject: &Subject, ui: Ui) {
     for Made { format, signer, proof } in &signed.proofs {
         let form = match format {
             Format::Legacy => "legacy form",

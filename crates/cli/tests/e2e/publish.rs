@@ -121,9 +121,19 @@ fn a_dry_run_builds_and_sends_nothing() {
 fn what_cannot_be_published_is_said_first() {
     let (scene, registry) = published();
     let host = registry.host();
+    scene.file("host.key", crate::trust::KEYS[0].0);
+    let by_key = "sign = [{ key = \"host.key\" }]\n";
     for (publish_table, code, text) in [
-        (format!("to = \"docker://{host}/x\"\nsign = [{{ keyless = true }}]\n"), 69, "publish.sign needs"),
-        (format!("to = \"docker://{host}/x\"\nattest = [\"sbom\"]\n"), 69, "publish.attest needs"),
+        (format!("to = \"docker://{host}/x\"\nsign = [{{ keyless = true }}]\n"), 2, "there is no identity token"),
+        (format!("to = \"docker://{host}/x\"\nsign = [{{ key = \"env:KEY\" }}]\n"), 2, "the variable KEY, which has"),
+        (format!("to = \"docker://{host}/x\"\nsign = [{{ key = \"no.key\" }}]\n"), 2, "reading the private key no.key"),
+        (format!("to = \"docker://{host}/x\"\nattest = [\"sbom\"]\n"), 2, "needs somebody who vouches for it"),
+        (
+            format!("to = \"docker://{host}/x\"\n{by_key}attest = [\"sbom\"]\n"),
+            2,
+            "give the bill of materials with --sbom",
+        ),
+        (format!("to = \"docker://{host}/x\"\n{by_key}attest = [\"provenance\"]\n"), 2, "there is no lock"),
         (String::new(), 2, "does not say where the image is published"),
     ] {
         let head = "schema = 1\n[image]\nname = \"e2e\"\n[base]\nimage = \"oci:base:latest\"\n";
@@ -132,4 +142,39 @@ fn what_cannot_be_published_is_said_first() {
         assert!(run.code == code && run.stderr.contains(text), "{run:?}");
     }
     assert!(registry.log().is_empty());
+}
+
+#[test]
+fn an_image_is_signed_and_attested_before_a_tag_names_it() {
+    let (scene, registry) = published();
+    let host = registry.host().to_owned();
+    scene.file("host.key", crate::trust::KEYS[0].0);
+    scene.file("host.pub", crate::trust::PUBLIC[0].0);
+    scene.file("sbom.json", "{\"bomFormat\":\"CycloneDX\",\"specVersion\":\"1.6\"}");
+    let table = "sign = [{ key = \"host.key\" }]\nattest = [\"sbom\", \"provenance\"]\n";
+    recipe(&scene, &host, &host, table);
+    assert_eq!(scene.run(&["lock", "--recipe", "recipe.toml", "--insecure"]).code, 0);
+    let run = publish(&scene, &["--sbom", "sbom.json", "--json"]);
+    let (_, value) = run.json();
+    let receipt = &value["receipts"][0];
+    let attached: Vec<(&str, &str)> = receipt["attached"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["kind"].as_str().unwrap(), one["format"].as_str().unwrap()))
+        .collect();
+    let both = |kind| [(kind, "legacy"), (kind, "bundle")];
+    assert_eq!(attached, [both("signature"), both("provenance"), both("sbom")].concat(), "{receipt}");
+    // Every attachment was stored before the first tag of the image was.
+    let log = registry.log();
+    let put = |path: &str| log.iter().position(|one| one.method == "PUT" && one.path.ends_with(path));
+    let signed = put(&format!("/manifests/{}", receipt["attached"][0]["tag"].as_str().unwrap())).unwrap();
+    assert!(signed < put("/manifests/latest").unwrap());
+
+    let image = format!("docker://{host}/ours/host:latest");
+    let verify = |more: &[&str]| scene.run(&[&["verify", &image, "--key", "host.pub", "--insecure"], more].concat());
+    assert_eq!(verify(&[]).digest().to_string(), receipt["image"].as_str().unwrap());
+    for predicate in ["https://slsa.dev/provenance/v1", "https://cyclonedx.org/bom"] {
+        assert_eq!(verify(&["--attestation", predicate]).code, 0, "{predicate}");
+    }
 }

@@ -138,6 +138,28 @@ fn services_that_do_not_help_say_what_to_do() {
 }
 
 #[test]
+fn a_mirror_takes_the_place_of_the_base_where_it_has_the_same_image() {
+    let scene = scene();
+    scene.link_base("mirror");
+    ok(&scene.run(&["sign", "oci:mirror", "--key", "host.key", "--name", NAME]));
+    let recipe = |mirror: &str| {
+        let base = format!("image = \"oci:base:latest\"\n{mirror}verify = {{ key = \"host.pub\" }}\n");
+        scene.file("recipe.toml", format!("schema = 1\n[image]\nname = \"e2e\"\n[base]\n{base}{MOTD}"));
+        scene.run(&["-r", "recipe.toml", "-o", "oci:out:latest"])
+    };
+    refused(&recipe(""), 1, "has no signature");
+    let built = recipe("mirror = \"oci:mirror:latest\"\n");
+    built.digest();
+    // The mirror is behind: what it has is signed, and is not the base.
+    scene.file("other.toml", format!("{}{MOTD}", crate::scene::HEAD));
+    scene.build("other.toml", "behind");
+    ok(&scene.run(&["sign", "oci:behind", "--key", "host.key", "--name", NAME]));
+    let run = recipe("mirror = \"oci:behind:latest\"\n");
+    refused(&run, 1, "note: the base does not come from oci:behind:latest: ");
+    assert!(run.stderr.contains("has no signature"), "{run:?}");
+}
+
+#[test]
 fn documents_are_attested() {
     let scene = scene();
     ok(&scene.run(&["attest", "oci:base", "--key", "host.key", "--name", NAME, "--document", "sbom.json"]));

@@ -19,7 +19,6 @@ impl Recipe {
     /// The first thing in the recipe that a build cannot carry out.
     pub fn available(&self) -> Result<(), Unavailable> {
         let sealed = |given: bool, key, needs| if given { Err(Unavailable { key, needs }) } else { Ok(()) };
-        sealed(self.base.mirror.is_some(), "base.mirror", "comparison of a mirror with its original")?;
         sealed(!self.vex.statements.is_empty(), "vex", "attestation of statements on vulnerabilities")
     }
 }
@@ -34,8 +33,6 @@ mod tests {
         let head = "schema = 1\n[image]\nname = \"x\"\n[base]\nimage = \"oci:x\"\n";
         let check = |text: &str| Recipe::parse(&format!("{head}{text}"), "x.toml").unwrap().available();
         assert_eq!(check(""), Ok(()));
-        for (text, key) in [("mirror = \"oci:y\"\n", "base.mirror"), ("[vex]\nstatements = [\"v.json\"]\n", "vex")] {
-            assert_eq!(check(text).unwrap_err().key, key);
-        }
+        assert_eq!(check("[vex]\nstatements = [\"v.json\"]\n").unwrap_err().key, "vex");
     }
 }

@@ -1,0 +1,181 @@
+//! What a recipe wants attached to a published image: signatures and attestations, before any tag names it.
+//!
+//! Whatever can be missing (a key, a token, a lock, a document) is looked for before anything is built or sent.
+
+use oci_assemble::image::{Descriptor, RegistryReference};
+use oci_assemble::plan::recipe::spec::KeySource;
+use oci_assemble::plan::recipe::{Attestation as Wanted, Recipe, Signature, SignatureFormat};
+use oci_assemble::publish::attest::{Attestation, Document, attest};
+use oci_assemble::publish::referrers::{Place, RegistryReferrers};
+use oci_assemble::publish::sign::{Format, Made, Signed, Signer, SignerIdentity, Subject, sign};
+use oci_assemble::publish::{Attached, ReferrerStore, Untagged};
+
+use super::sign::{LARGEST, report};
+use crate::args::{PublishArgs, RecipeArgs};
+use crate::exit::{Class, Context, Failure};
+use crate::ui::Ui;
+use crate::wire::Job;
+use crate::{provenance, signers};
+
+/// What will be attached, as far as it is known before the image is.
+pub(crate) struct Attaching<'a> {
+    args: &'a PublishArgs,
+    recipe: &'a Recipe,
+    keys: Vec<Box<dyn Signer>>,
+    /// What the image is made of.
+    sbom: Option<Document>,
+}
+
+impl<'a> Attaching<'a> {
+    /// Reads keys and documents; says what is missing.
+    pub(crate) fn prepare(job: &'a Job, args: &'a PublishArgs) -> Result<Self, Failure> {
+        let recipe = job.recipe();
+        let publish = &recipe.publish;
+        let mut keys: Vec<Box<dyn Signer>> = Vec::new();
+        for signature in &publish.sign {
+            match signature {
+                Signature::Keyless(_) => drop(signers::token(&args.services)?),
+                Signature::Key(source) => {
+                    let key = match source {
+                        KeySource::Environment(name) => signers::private_key(&format!("env:{name}"))?,
+                        KeySource::File(path) => signers::parse_key(&crate::keys::of_image(&job.root, path)?, path)?,
+                    };
+                    keys.push(signers::by_key(key, &args.services)?);
+                }
+            }
+        }
+        if !publish.attest.is_empty() && publish.sign.is_empty() {
+            return Err(Failure::new(Class::Usage, "publish.attest needs somebody who vouches for it")
+                .hint("say who signs in publish.sign: { keyless = true }, or { key = \"env:NAME\" }"));
+        }
+        let sbom = match (&args.sbom, publish.attest.contains(&Wanted::Sbom)) {
+            (Some(file), true) => {
+                let what = format!("reading {}", file.display());
+                Some(Document::parse(&signers::read(file, LARGEST)?).context(Class::Data, what)?)
+            }
+            (None, true) => {
+                return Err(Failure::new(Class::Usage, "publish.attest wants to say what the image is made of")
+                    .hint("give the bill of materials with --sbom FILE (CycloneDX or SPDX, JSON)"));
+            }
+            (Some(_), false) => {
+                return Err(Failure::new(Class::Usage, "the recipe does not ask for a bill of materials")
+                    .hint("add \"sbom\" to attest in its [publish] table"));
+            }
+            (None, false) => None,
+        };
+        let attaching = Self { args, recipe, keys, sbom };
+        if publish.attest.contains(&Wanted::Provenance) {
+            for platform in attaching.platforms(job) {
+                attaching.provenance(platform)?;
+            }
+        }
+        Ok(attaching)
+    }
+
+    fn platforms(&self, job: &Job) -> Vec<Option<String>> {
+        match (&job.platform, &self.recipe.image.platforms[..]) {
+            (Some(platform), _) => vec![Some(platform.to_string())],
+            (None, []) => vec![None],
+            (None, all) => all.iter().map(|platform| Some(platform.to_string())).collect(),
+        }
+    }
+
+    /// How the image for a platform is made, by its lock.
+    fn provenance(&self, platform: Option<String>) -> Result<Attestation, Failure> {
+        let args = RecipeArgs { platform, ..self.args.build.recipe.clone() };
+        Ok(Attestation::Provenance(Box::new(provenance::of(&args)?)))
+    }
+
+    /// Signs every manifest and attests what the recipe asks for. `instances` are the images with their platforms.
+    pub(crate) fn attach<'r>(
+        &self,
+        place: &RegistryReference,
+        instances: &[(Descriptor, Option<String>)],
+        untagged: Untagged<'r>,
+        ui: Ui,
+    ) -> Result<Untagged<'r>, Failure> {
+        let publish = &self.recipe.publish;
+        if publish.sign.is_empty() {
+            return Ok(untagged);
+        }
+        let tag = untagged.tags().next().map(|tag| format!(":{tag}")).unwrap_or_default();
+        let name = format!("{}/{}{tag}", place.host, place.repository);
+        // Begun as late as can be: its certificate is good for some minutes.
+        let keyless = publish.sign.iter().any(|signature| matches!(signature, Signature::Keyless(_)));
+        let keyless = if keyless { Some(signers::keyless(&self.args.services, ui)?) } else { None };
+        let signers: Vec<&dyn Signer> = keyless.iter().chain(&self.keys).map(AsRef::as_ref).collect();
+        let format = match publish.format {
+            SignatureFormat::Legacy => Format::Legacy,
+            SignatureFormat::Bundle => Format::Bundle,
+            SignatureFormat::Both => Format::Both,
+        };
+        let created = signers::created()?;
+        let store = RegistryReferrers::new(untagged.repository());
+        let subject = |descriptor: &Descriptor| Subject { descriptor: descriptor.clone(), name: name.clone() };
+        let mut attached = Vec::new();
+        let mut keep = |kind: &str, subject: &Subject, signed: &Signed| -> Result<(), Failure> {
+            let what = || format!("storing what is attached to {}", subject.descriptor.digest);
+            store.store(&signed.artifacts).context(Class::Io, what())?;
+            report(signed, subject, ui);
+            attached.extend(listed(kind, subject, signed));
+            Ok(())
+        };
+        let all: Vec<&Descriptor> = untagged.manifests().collect();
+        for descriptor in &all {
+            let subject = subject(descriptor);
+            let what = format!("signing {}", descriptor.digest);
+            keep(
+                "signature",
+                &subject,
+                &sign(&subject, &signers, format, &store, created).context(Class::Data, what)?,
+            )?;
+        }
+        let mut documents: Vec<(&str, Descriptor, Attestation)> = Vec::new();
+        if publish.attest.contains(&Wanted::Provenance) {
+            for (descriptor, platform) in instances {
+                documents.push(("provenance", descriptor.clone(), self.provenance(platform.clone())?));
+            }
+        }
+        if let (Some(sbom), Some(top)) = (&self.sbom, all.last()) {
+            documents.push(("sbom", (*top).clone(), Attestation::Document(sbom.clone())));
+        }
+        for (kind, descriptor, document) in documents {
+            let subject = subject(&descriptor);
+            let what = format!("attesting {}", descriptor.digest);
+            let signed = attest(&subject, &document, &signers, format, &store, created).context(Class::Data, what)?;
+            keep(kind, &subject, &signed)?;
+        }
+        Ok(untagged.attached(attached))
+    }
+}
+
+/// What the receipt says of attachments: a line each signature and form.
+fn listed(kind: &str, subject: &Subject, signed: &Signed) -> Vec<Attached> {
+    let of = |legacy: bool| signed.artifacts.iter().find(|artifact| matches!(artifact.place, Place::Tag(_)) == legacy);
+    let line = |made: &Made, legacy: bool| {
+        let artifact = of(legacy)?;
+        Some(Attached {
+            kind: kind.to_owned(),
+            format: if legacy { "legacy" } else { "bundle" }.to_owned(),
+            subject: subject.descriptor.digest,
+            digest: artifact.manifest.digest,
+            tag: match &artifact.place {
+                Place::Tag(tag) => Some(tag.clone()),
+                Place::Referrer(_) => None,
+            },
+            identity: Some(match &made.signer {
+                SignerIdentity::Key(key) => key.hint(),
+                SignerIdentity::Certified(who) => who.identity.clone(),
+            }),
+            log_index: made.proof.entry().map(|entry| entry.index),
+        })
+    };
+    // One proof may be stored in both forms.
+    let forms = |made: &Made| match made.format {
+        Format::Legacy => vec![true],
+        Format::Bundle => vec![false],
+        Format::Both => vec![true, false],
+    };
+    let lines = signed.proofs.iter().flat_map(|made| forms(made).into_iter().map(move |legacy| (made, legacy)));
+    lines.filter_map(|(made, legacy)| line(made, legacy)).collect()
+}
