@@ -324,6 +324,11 @@ fn hint(class: Class, error: &(dyn Error + 'static)) -> Option<String> {
                 format!("log in with `podman login {host}` or `skopeo login {host}`, or name a file with --authfile");
             return Some(text);
         }
+        Some(RegistryError::Network { transient: false, host, .. }) => {
+            let text =
+                format!("--insecure talks without TLS; certificates to trust go into /etc/containers/certs.d/{host}");
+            return Some(text);
+        }
         Some(RegistryError::Origin { what: "passwords", fault: OriginFault::Foreign, .. }) => {
             return Some("if that host may have the password, say so with --token-host HOST".into());
         }

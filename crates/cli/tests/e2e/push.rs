@@ -132,7 +132,7 @@ fn what_cannot_be_pushed_is_said_before_anything_is_sent() {
         (vec!["push", "oci:nowhere:latest", &format!("docker://{host}/a:b")], 2, "opening oci:nowhere:latest"),
         (vec!["push", &format!("docker://{host}/a:b"), &format!("docker://{host}/a:c")], 2, "assemble mirror"),
         (vec!["push", "oci:base:latest"], 2, "REF"),
-        (vec!["mirror", &format!("docker://{host}/no:x"), "oci:copy:x", "--insecure"], 2, "no image"),
+        (vec!["mirror", &format!("docker://{host}/no:x"), "oci:copy:x", "--insecure"], 2, "there is no "),
         (vec!["mirror", "oci:base:latest", "oci:copy:x", "--dry-run"], 2, "for copies into registries"),
         (
             vec!["push", "oci:base:latest", &format!("docker://{host}/a:b"), "--insecure", "--receipt", "no/r.json"],

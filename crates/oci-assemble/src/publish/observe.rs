@@ -33,7 +33,7 @@ pub fn observe(repository: &Repository, content: &Content, tags: &[String]) -> R
         .chain(content.manifests.iter().map(|document| Question::Manifest(&document.descriptor)))
         .chain(tags.iter().map(|tag| Question::Tag(tag)))
         .collect();
-    repository.for_each(&questions, |question| {
+    let ask = |question: &Question<'_>| {
         match question {
             Question::Blob(blob) => {
                 if repository.has_blob(blob)? {
@@ -51,7 +51,11 @@ pub fn observe(repository: &Repository, content: &Content, tags: &[String]) -> R
             }
         }
         Ok(())
-    })?;
+    };
+    // One alone at first: where nobody answers, or lets us in, that is found out once.
+    let (first, others) = questions.split_at(1);
+    repository.for_each(first, ask)?;
+    repository.for_each(others, ask)?;
     Ok(observed.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 

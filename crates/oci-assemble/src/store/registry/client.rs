@@ -1,5 +1,6 @@
 //! Requests to registries: authenticated, tried again, followed where they are sent.
 
+use std::cell::Cell;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -84,6 +85,16 @@ pub(super) struct Answer {
 pub(super) struct Lease<'c> {
     client: &'c Client,
     connection: Option<Connection>,
+    broken: Cell<bool>,
+}
+
+impl Lease<'_> {
+    /// Takes the connection out of use, and with it all that nobody uses now: when one broke, the registry may have gone
+    /// away and come back, and the others would break in turn, a try each.
+    pub(super) fn discard(&self) {
+        self.broken.set(true);
+        lock(&self.client.0.idle).clear();
+    }
 }
 
 impl std::ops::Deref for Lease<'_> {
@@ -96,7 +107,9 @@ impl std::ops::Deref for Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        lock(&self.client.0.idle).extend(self.connection.take());
+        if !self.broken.get() {
+            lock(&self.client.0.idle).extend(self.connection.take());
+        }
     }
 }
 
@@ -136,7 +149,7 @@ impl Client {
     pub(super) fn lease(&self) -> Result<Lease<'_>> {
         let idle = lock(&self.0.idle).pop();
         let connection = idle.map_or_else(|| Connection::new(&self.0.options), Ok)?;
-        Ok(Lease { client: self, connection: Some(connection) })
+        Ok(Lease { client: self, connection: Some(connection), broken: Cell::new(false) })
     }
 
     /// Asks, again if need be. An answer that says no is an error.
@@ -205,9 +218,13 @@ impl Client {
 
     /// One request, one answer.
     pub(super) fn send(&self, lease: &Lease<'_>, outgoing: Outgoing<'_>) -> std::result::Result<Incoming, SendError> {
-        let _pass = self.0.gate.enter();
-        let incoming =
-            lease.send(outgoing, self.0.options.timeouts.idle, &|bytes| self.tell(&Event::Sent { bytes }))?;
+        // Reading is not held up: what is sent may be read from another repository by this client, and would wait for itself.
+        let _pass = (outgoing.method != Method::GET).then(|| self.0.gate.enter());
+        let sent = lease.send(outgoing, self.0.options.timeouts.idle, &|bytes| self.tell(&Event::Sent { bytes }));
+        if matches!(sent, Err(SendError::Registry(_))) {
+            lease.discard();
+        }
+        let incoming = sent?;
         self.0.answered.store(true, Ordering::Relaxed);
         self.0.gate.heard(incoming.status == 429);
         Ok(incoming)

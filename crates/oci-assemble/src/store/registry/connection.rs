@@ -1,8 +1,8 @@
 //! One HTTP connection after another, driven by the thread that uses it.
 //!
 //! The HTTP crate is asynchronous. Each connection here has a runtime of its own that runs only while its thread waits
-//! for it: there are no threads besides the caller's, a body is read from its file on the thread that sends it, and
-//! nothing asynchronous is visible outside. A connection is used by one thread at a time and kept for the next.
+//! for it, and nothing asynchronous is visible outside. A streamed body is read by a thread of its own. A connection is used
+//! by one thread at a time and kept for the next.
 
 use std::cell::OnceCell;
 use std::error::Error;
@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::error::{RegistryError, Result};
-use super::options::ClientOptions;
+use super::options::{ClientOptions, Timeouts};
 
 /// Bytes read from a file and handed to the connection at once.
 const PIECE: usize = 256 << 10;
@@ -110,24 +110,31 @@ impl Connection {
         let silent = |after| SendError::Registry(RegistryError::Timeout { host: host.clone(), what: "answer", after });
         let response = match outgoing.payload {
             Payload::Stream(size, reader) => {
-                let (pipe, pieces) = mpsc::channel(1);
+                let (pipe, taken) = mpsc::channel(1);
+                let (feed, pieces) = mpsc::channel(1);
                 let body = reqwest::Body::wrap(Pieces { pieces, left: size });
                 let sending = builder.header(CONTENT_LENGTH, size).body(body).send();
-                self.runtime.block_on(async {
-                    let mut sending = pin!(sending);
-                    let pumping = pin!(pump(size, reader, pipe, self.options.timeouts.idle, &host, sent));
-                    let limit = self.options.timeouts.transfer(size);
-                    tokio::select! {
-                        biased;
-                        // An answer before the end of the body says that the rest is not wanted.
-                        response = &mut sending => response.map_err(failed),
-                        pumped = pumping => {
-                            pumped?;
-                            // Registries move a blob to its place before they answer, which takes as its size.
-                            timeout(limit, sending).await.map_err(|_| silent(limit))?.map_err(failed)
+                let Timeouts { idle, .. } = self.options.timeouts;
+                let limit = self.options.timeouts.transfer(size);
+                // Another thread reads, for what it reads may come through a connection of its own, and two runtimes do not
+                // run on one thread. It ends when nobody takes its pieces any more.
+                std::thread::scope(|scope| {
+                    scope.spawn(move || pump(size, reader, &pipe));
+                    self.runtime.block_on(async {
+                        let mut sending = pin!(sending);
+                        let relaying = pin!(relay(taken, feed, idle, &host, sent));
+                        tokio::select! {
+                            biased;
+                            // An answer before the end of the body says that the rest is not wanted.
+                            response = &mut sending => response.map_err(failed),
+                            relayed = relaying => {
+                                relayed?;
+                                // Registries move a blob to its place before they answer, which takes as its size.
+                                timeout(limit, sending).await.map_err(|_| silent(limit))?.map_err(failed)
+                            }
+                            () = tokio::time::sleep(limit) => Err(silent(limit)),
                         }
-                        () = tokio::time::sleep(limit) => Err(silent(limit)),
-                    }
+                    })
                 })?
             }
             payload => {
@@ -211,26 +218,36 @@ fn make(options: &ClientOptions, tls: bool) -> Result<Client> {
     builder.build().map_err(|error| unmade("the part for https")(error.into()))
 }
 
-/// Reads the body piece by piece and hands it on. Whoever does not take it says why elsewhere.
-async fn pump(
-    size: u64,
-    reader: &mut (dyn Read + Send),
-    pipe: mpsc::Sender<Bytes>,
-    idle: Duration,
-    host: &str,
-    sent: &dyn Fn(u64),
-) -> std::result::Result<(), SendError> {
+/// Reads a body of `size` bytes piece by piece, until nobody takes them.
+fn pump(size: u64, reader: &mut (dyn Read + Send), pipe: &mpsc::Sender<io::Result<Bytes>>) {
     let mut left = size;
     while left > 0 {
         let room = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE);
         let mut piece = Vec::with_capacity(room);
-        (&mut *reader).take(room as u64).read_to_end(&mut piece).map_err(SendError::Local)?;
-        if piece.is_empty() {
-            return Err(SendError::Local(io::ErrorKind::UnexpectedEof.into()));
+        let read = match (&mut *reader).take(room as u64).read_to_end(&mut piece) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => read,
+        };
+        left -= read.as_ref().map_or(left, |read| *read as u64);
+        if pipe.blocking_send(read.map(|_| piece.into())).is_err() {
+            return;
         }
-        let read = piece.len() as u64;
-        match timeout(idle, pipe.send(piece.into())).await {
-            Ok(Ok(())) => {}
+    }
+}
+
+/// Hands pieces on to the connection. Whoever does not take them says why elsewhere.
+async fn relay(
+    mut taken: mpsc::Receiver<io::Result<Bytes>>,
+    feed: mpsc::Sender<Bytes>,
+    idle: Duration,
+    host: &str,
+    sent: &dyn Fn(u64),
+) -> std::result::Result<(), SendError> {
+    while let Some(piece) = taken.recv().await {
+        let piece = piece.map_err(SendError::Local)?;
+        let size = piece.len() as u64;
+        match timeout(idle, feed.send(piece)).await {
+            Ok(Ok(())) => sent(size),
             // The connection is gone or the answer is there: the other side of the select has it.
             Ok(Err(_)) => return std::future::pending().await,
             Err(_) => {
@@ -238,8 +255,6 @@ async fn pump(
                 return Err(error.into());
             }
         }
-        left -= read;
-        sent(read);
     }
     Ok(())
 }

@@ -131,7 +131,9 @@ impl Read for Download<'_> {
                 Err(error) if error.is_transient() => error,
                 Err(error) => return Err(io::Error::other(error)),
             };
-            self.open = None;
+            if let Some((lease, ..)) = self.open.take() {
+                lease.discard();
+            }
             if self.at >= self.since + PROGRESS {
                 (self.failures, self.since) = (0, self.at);
             }

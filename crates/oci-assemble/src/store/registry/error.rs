@@ -47,6 +47,12 @@ pub enum RegistryError {
         /// When the registry wants to be asked again.
         retry_after: Option<Duration>,
     },
+    /// Nothing has that name.
+    #[error("there is no {reference}")]
+    Absent {
+        /// The name.
+        reference: String,
+    },
     /// 401, also with a fresh token.
     #[error("{host} wants {}", wanted(*.with))]
     Unauthorized {
@@ -182,7 +188,7 @@ impl RegistryError {
 
     /// Whether the registry said that it does not have what was asked for.
     pub fn is_missing(&self) -> bool {
-        matches!(self, Self::Status { status: 404, .. })
+        matches!(self, Self::Absent { .. } | Self::Status { status: 404, .. })
     }
 
     /// Whether permission is what lacks.

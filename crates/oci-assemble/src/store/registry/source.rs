@@ -20,7 +20,8 @@ impl Repository {
             // What everybody takes a name without a tag for.
             (None, None) => Name::Tag("latest"),
         };
-        self.manifest(name)?.ok_or_else(|| StoreError::NoImage { wanted: reference.to_string(), present: Vec::new() })
+        let absent = || RegistryError::Absent { reference: reference.to_string() };
+        Ok(self.manifest(name)?.ok_or_else(absent)?)
     }
 
     fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {

@@ -112,3 +112,23 @@ fn a_registry_that_gives_something_else_is_found_out() {
         );
     }
 }
+
+#[test]
+fn a_blob_goes_through_from_one_registry_to_another() {
+    let (from, to) = (open(), open());
+    let bytes = noise(2_000_000);
+    let blob = layer(&bytes);
+    // By one client and by two.
+    let client = client();
+    for (name, other) in [("a", client.clone()), ("b", super::client())] {
+        let source = repository(&client, &from, "source");
+        source.put_blob(&blob, &[], &Bytes(&bytes)).unwrap();
+        let there = repository(&other, &to, name);
+        assert_eq!(there.put_blob(&blob, &[], &source).unwrap(), Arrival::Uploaded);
+        assert_eq!(to.blobs(name), [blob.digest.to_string()]);
+    }
+    // What is lost at the source is no fault of the target's.
+    from.lose("source", &blob.digest.to_string());
+    let error = repository(&client, &to, "c").put_blob(&blob, &[], &repository(&client, &from, "source")).unwrap_err();
+    assert!(matches!(error, RegistryError::Local { .. }), "{error:?}");
+}
