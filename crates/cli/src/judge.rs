@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use kmod_stage::bootc::{BootcError, BootcReport, Disagreement, PROGRAM, disagreements, judge};
 use kmod_stage::podman::{ImageSource, Podman, RuntimeError};
 use kmod_stage::private::PrivateDir;
-use oci_assemble::image::{Digest, Platform};
+use oci_assemble::image::{Digest, Image, Platform};
 use oci_assemble::inspect::lint::LintReport;
+use oci_assemble::plan::recipe::Recipe;
 use oci_assemble::plan::recipe::spec::{self, OwnBootc};
 use oci_assemble::tree::FileTree;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::builders::{self, Building};
 use crate::env;
 use crate::exit::{Class, Failure};
+use crate::output::Stored;
 use crate::ui::Ui;
 
 /// Whether and how bootc is asked.
@@ -111,6 +113,36 @@ pub(crate) fn ask(
         }
         Err(error) => not_run(failed(image.name, error)),
     }
+}
+
+/// Asks the bootc that the image carries, where the recipe wants that.
+/// With `partial` the base is not stored, and an image that is not whole cannot be asked.
+pub(crate) fn of_build(
+    recipe: &Recipe,
+    partial: bool,
+    image: &Image,
+    tree: &FileTree,
+    native: &LintReport,
+    stored: &Stored,
+    ui: Ui,
+) -> Result<Option<Verdict>, Failure> {
+    if partial && recipe.lint.bootc == OwnBootc::Auto {
+        ui.detail(
+            "the image's bootc is not asked: the base is not stored; with [lint] bootc = \"require\" both is done",
+        );
+        return Ok(None);
+    }
+    let asking = Asking {
+        wanted: recipe.lint.bootc,
+        builder: &recipe.builder,
+        skip: recipe.lint.skip.iter().map(|skip| skip.name.as_str()).collect(),
+        workspace: env::temp_dir(),
+    };
+    let platform = &image.config().platform;
+    let asked = Asked { name: &recipe.image.name, manifest: image.digest(), platform, tree, native };
+    let verdict = ask(&asking, &asked, || Ok((stored.source()?, None)), ui)?;
+    verdict.iter().try_for_each(|verdict| verdict.tell(&recipe.image.name, ui))?;
+    Ok(verdict)
 }
 
 /// In one clause what stands in the way of podman, when that is the machine.

@@ -1,26 +1,74 @@
 //! Bases and mirrors that must be signed: verified before anything of them is used.
 
 use std::io::Read;
+use std::sync::Arc;
 
-use oci_assemble::image::{Descriptor, ImageReference};
+use oci_assemble::image::{Descriptor, Digest, ImageReference};
 use oci_assemble::plan::recipe::RecipePath;
-use oci_assemble::plan::recipe::spec::Verify;
+use oci_assemble::plan::recipe::spec::{self, Verify};
 use oci_assemble::publish::sigstore::{CertifiedIdentity, PublicKey, TrustRoot};
 use oci_assemble::publish::verify::{Signatory, What};
+use oci_assemble::store::CacheDir;
 
 use crate::args::SourceArgs;
 use crate::cmd::verify::Demanded;
 use crate::exit::{Class, Context, Failure};
 use crate::signable::Signable;
 use crate::ui::Ui;
-use crate::wire::Job;
+use crate::wire::{self, BlobCache, Job, OpenedImage};
 
 /// The largest key or trust root of a recipe that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
 
+/// The base of a recipe: from the mirror that the recipe names, when that has the very image. It is verified, if the recipe says so, before anything of it is used: what has been read by
+/// then are its manifest and configuration.
+pub(crate) fn open(
+    job: &Job,
+    digest: Option<Digest>,
+    source: &SourceArgs,
+    cache: Option<&Arc<CacheDir>>,
+    blobs: &BlobCache,
+    ui: Ui,
+) -> Result<OpenedImage, Failure> {
+    let spec::Base { image, verify, mirror } = &job.recipe().base;
+    let open = |from: &ImageReference, digest| wire::pinned(from, digest, job.platform.as_ref(), source, cache, blobs);
+    let original = |digest| open(image, digest).map(|base| (image, base));
+    let (from, base) = match (mirror, digest) {
+        (None, _) => original(digest)?,
+        // A digest says what is wanted: the original need not be asked.
+        (Some(mirror), Some(digest)) => match open(mirror, Some(digest)) {
+            Ok(base) => (mirror, base),
+            Err(failure) => {
+                without_mirror(mirror, &failure, ui);
+                original(Some(digest))?
+            }
+        },
+        (Some(mirror), None) => {
+            let (_, base) = original(None)?;
+            match open(mirror, Some(base.digest)) {
+                Ok(copy) => (mirror, copy),
+                Err(failure) => {
+                    without_mirror(mirror, &failure, ui);
+                    (image, base)
+                }
+            }
+        }
+    };
+    if let Some(verify) = verify {
+        check(job, verify, from, &base.named, source, ui)?;
+    }
+    Ok(base)
+}
+
+fn without_mirror(mirror: &ImageReference, failure: &Failure, ui: Ui) {
+    let why = failure.to_string();
+    let why = why.lines().find_map(|line| line.strip_prefix("  caused by: ")).unwrap_or("it cannot be read");
+    ui.say(&format!("note: the base does not come from {mirror}: {why}"));
+}
+
 /// Verifies the base of a recipe: the index that its name gave, or the manifest chosen from it, must be signed as
 /// `base.verify` says.
-pub(crate) fn base(
+fn check(
     job: &Job,
     verify: &Verify,
     reference: &ImageReference,

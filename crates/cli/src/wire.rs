@@ -28,7 +28,6 @@ use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::keys::{self, Signing};
 use crate::registry::{self, Watch};
-use crate::trusted;
 use crate::ui::Ui;
 use crate::works;
 
@@ -178,52 +177,6 @@ pub(crate) fn pinned(
         named.push(manifest);
     }
     Ok(OpenedImage { name, digest, named, image, blobs, fetched })
-}
-
-/// The base of a recipe: from the mirror that the recipe names, when that has the very image. It is verified, if the recipe says so, before anything of it is used: what has been read by
-/// then are its manifest and configuration.
-pub(crate) fn base(
-    job: &Job,
-    digest: Option<Digest>,
-    source: &SourceArgs,
-    cache: Option<&Arc<CacheDir>>,
-    blobs: &BlobCache,
-    ui: Ui,
-) -> Result<OpenedImage, Failure> {
-    let spec::Base { image, verify, mirror } = &job.recipe().base;
-    let open = |from: &ImageReference, digest| pinned(from, digest, job.platform.as_ref(), source, cache, blobs);
-    let original = |digest| open(image, digest).map(|base| (image, base));
-    let (from, base) = match (mirror, digest) {
-        (None, _) => original(digest)?,
-        // A digest says what is wanted: the original need not be asked.
-        (Some(mirror), Some(digest)) => match open(mirror, Some(digest)) {
-            Ok(base) => (mirror, base),
-            Err(failure) => {
-                without_mirror(mirror, &failure, ui);
-                original(Some(digest))?
-            }
-        },
-        (Some(mirror), None) => {
-            let (_, base) = original(None)?;
-            match open(mirror, Some(base.digest)) {
-                Ok(copy) => (mirror, copy),
-                Err(failure) => {
-                    without_mirror(mirror, &failure, ui);
-                    (image, base)
-                }
-            }
-        }
-    };
-    if let Some(verify) = verify {
-        trusted::base(job, verify, from, &base.named, source, ui)?;
-    }
-    Ok(base)
-}
-
-fn without_mirror(mirror: &ImageReference, failure: &Failure, ui: Ui) {
-    let why = failure.to_string();
-    let why = why.lines().find_map(|line| line.strip_prefix("  caused by: ")).unwrap_or("it cannot be read");
-    ui.say(&format!("note: the base does not come from {mirror}: {why}"));
 }
 
 pub(crate) fn is_local(reference: &ImageReference) -> bool {

@@ -29,9 +29,10 @@ use crate::args::{Build, BuildArgs, SourceArgs};
 use crate::builders::{BuilderSettings, Building, Builds, TOOL, Workshop};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
-use crate::judge::{Asked, Asking, Verdict, ask};
+use crate::judge::of_build;
 use crate::locks::Held;
-use crate::output::{Output, Stored};
+use crate::output::Output;
+use crate::trusted;
 use crate::ui::Ui;
 use crate::wire::{self, BlobCache, Job, OpenedImage, StageSettings};
 use crate::works;
@@ -82,7 +83,7 @@ impl Prepared {
                 .hint("give --output oci:DIR:TAG, or set image in the recipe's [output] table")
         })?;
         let base = if reuse.is_some() {
-            wire::base(job, held.base(), source, cache, blobs, ui)?
+            trusted::open(job, held.base(), source, cache, blobs, ui)?
         } else {
             // A plan says who must have signed it, for whom it need not be there yet.
             wire::pinned(&recipe.base.image, held.base(), job.platform.as_ref(), source, cache, blobs)?
@@ -280,7 +281,7 @@ fn assemble(
     if let Some(recut) = recut {
         (image, built) = recut.write(image, &drafted.tree, &sources, prepared, &output, cache, jobs, ui)?;
         let stored = output.store_own(&image)?;
-        let bootc = own_bootc(job, prepared, &image, &drafted, &report, &stored, ui)?;
+        let bootc = of_build(job.recipe(), prepared.partial, &image, &drafted.tree, &report, &stored, ui)?;
         stored.list()?;
         return Ok(Built::new(&image, prepared, built, &drafted, &report, bootc));
     }
@@ -298,39 +299,9 @@ fn assemble(
     // Its own bootc can only be asked about a whole image.
     let whole = !prepared.partial || job.recipe().lint.bootc == OwnBootc::Require;
     let stored = if whole { output.store(&prepared.base, &image, jobs)? } else { output.store_own(&image)? };
-    let bootc = own_bootc(job, prepared, &image, &drafted, &report, &stored, ui)?;
+    let bootc = of_build(job.recipe(), prepared.partial, &image, &drafted.tree, &report, &stored, ui)?;
     stored.list()?;
     Ok(Built::new(&image, prepared, built, &drafted, &report, bootc))
-}
-
-/// Asks the bootc that the image carries, where the recipe wants that.
-fn own_bootc(
-    job: &Job,
-    prepared: &Prepared,
-    image: &Image,
-    drafted: &Drafted,
-    native: &LintReport,
-    stored: &Stored,
-    ui: Ui,
-) -> Result<Option<Verdict>, Failure> {
-    let recipe = job.recipe();
-    if prepared.partial && recipe.lint.bootc == OwnBootc::Auto {
-        ui.detail(
-            "the image's bootc is not asked: the base is not stored; with [lint] bootc = \"require\" both is done",
-        );
-        return Ok(None);
-    }
-    let asking = Asking {
-        wanted: recipe.lint.bootc,
-        builder: &recipe.builder,
-        skip: recipe.lint.skip.iter().map(|skip| skip.name.as_str()).collect(),
-        workspace: env::temp_dir(),
-    };
-    let platform = &image.config().platform;
-    let asked = Asked { name: &recipe.image.name, manifest: image.digest(), platform, tree: &drafted.tree, native };
-    let verdict = ask(&asking, &asked, || Ok((stored.source()?, None)), ui)?;
-    verdict.iter().try_for_each(|verdict| verdict.tell(&recipe.image.name, ui))?;
-    Ok(verdict)
 }
 
 /// The kernel that the recipe pins must be the base's.

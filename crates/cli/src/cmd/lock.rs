@@ -25,6 +25,7 @@ use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::kernels;
 use crate::locks::{self, misfit};
+use crate::trusted;
 use crate::ui::Ui;
 use crate::wire::{self, BlobCache, Job, OpenedImage};
 use crate::works;
@@ -152,7 +153,7 @@ fn pin(
     };
     let base_pin = held(before.map(|before| &before.base), &recipe.base.image, "base");
     let Place { source, cache, blobs, jobs, ui } = *place;
-    let base = wire::base(job, base_pin, source, cache, blobs, ui)?;
+    let base = trusted::open(job, base_pin, source, cache, blobs, ui)?;
     let own = before.and_then(|before| before.builder.as_ref());
     let builder_pin = recipe.builder.image.as_ref().and_then(|wanted| held(own, wanted, "builder"));
     let builder = builders::builder_image(job, builder_pin, source, ui)?;
