@@ -32,7 +32,8 @@ pub(crate) fn run(args: &PublishArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     let job = wire::read(&args.build.recipe)?;
     let recipe = job.recipe();
     let repository = place(recipe)?;
-    let attaching = Attaching::prepare(&job, args)?;
+    // What would happen can be told without keys.
+    let attaching = if args.output.dry_run { None } else { Some(Attaching::prepare(&job, args)?) };
     let blobs = BlobCache::new(cache, ui);
     let cache = wire::cache(cache)?;
     let platforms = match &job.platform {
@@ -62,8 +63,10 @@ pub(crate) fn run(args: &PublishArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     }
     let instances: Vec<(Descriptor, Option<String>)> =
         made.iter().map(|made| (made.image.descriptor(), Some(made.image.config().platform.to_string()))).collect();
-    let mut receipt =
-        pushing.run(&source, |untagged| attaching.attach(&target.repository, &instances, untagged, ui))?;
+    let mut receipt = pushing.run(&source, |untagged| match &attaching {
+        Some(attaching) => attaching.attach(&target.repository, &instances, untagged, ui),
+        None => Ok(untagged),
+    })?;
     receipt.bytes.fetched = made.iter().map(|made| made.base.fetched()).sum();
     for made in &made {
         say_base(&made.base, ui);

@@ -154,6 +154,7 @@ fn an_image_is_signed_and_attested_before_a_tag_names_it() {
     let table = "sign = [{ key = \"host.key\" }]\nattest = [\"sbom\", \"provenance\"]\n";
     recipe(&scene, &host, &host, table);
     assert_eq!(scene.run(&["lock", "--recipe", "recipe.toml", "--insecure"]).code, 0);
+    assert_eq!(publish(&scene, &["--dry-run"]).code, 0, "what would happen can be told without documents");
     let run = publish(&scene, &["--sbom", "sbom.json", "--json"]);
     let (_, value) = run.json();
     let receipt = &value["receipts"][0];
