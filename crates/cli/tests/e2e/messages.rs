@@ -615,14 +615,19 @@ fn hide(words: &str) -> String {
         Some((count, _)) => format!("{count} blobs read, …"),
         None => line.to_owned(),
     });
-    let words = lines.collect::<Vec<_>>().join("\n");
-    let mut parts = words.split("sha256:");
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        text.push_str("sha256:…");
-        text.push_str(part.trim_start_matches(|letter: char| letter.is_ascii_hexdigit()));
+    let mut words = lines.collect::<Vec<_>>().join("\n");
+    // Tags of signatures have digests in their names.
+    for beginning in ["sha256:", "sha256-"] {
+        let mut parts = words.split(beginning);
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            text.push_str(beginning);
+            text.push('…');
+            text.push_str(part.trim_start_matches(|letter: char| letter.is_ascii_hexdigit()));
+        }
+        words = text;
     }
-    text
+    words
 }
 
 /// A build that fails leaves no output; where one was there, no trace in it.
