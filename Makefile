@@ -12,6 +12,8 @@ WORK ?= .work
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 RECIPE = recipes/debian-probe.toml
 IMAGE = out/debian-probe:latest
+# Not below WORK: podman names what it pulls after the path, which must begin with a letter.
+CUT = out/debian-probe-cut:latest
 STEP = tests/step.sh
 # Programs of the super user live outside an ordinary user's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -42,9 +44,9 @@ test:
 	@$(STEP) 'image' $(ASSEMBLE) --recipe $(RECIPE) --no-cache
 	@$(STEP) 'lint of the image' $(ASSEMBLE) lint oci:$(IMAGE)
 	@$(STEP) 'clients' tests/clients/clients.sh $(IMAGE)
-	@$(STEP) 'image, cut anew' $(ASSEMBLE) rechunk --max-layers 16 --previous none oci:$(IMAGE) oci:$(WORK)/cut:latest
-	@$(STEP) 'lint of the image, cut anew' $(ASSEMBLE) lint oci:$(WORK)/cut:latest
-	@$(STEP) 'clients of the image, cut anew' tests/clients/clients.sh $(WORK)/cut:latest
+	@$(STEP) 'image, cut anew' $(ASSEMBLE) rechunk --max-layers 16 --previous none oci:$(IMAGE) oci:$(CUT)
+	@$(STEP) 'lint of the image, cut anew' $(ASSEMBLE) lint oci:$(CUT)
+	@$(STEP) 'clients of the image, cut anew' tests/clients/clients.sh $(CUT)
 	@$(STEP) 'boot' tests/boot/boot.sh $(IMAGE) probe 'probe: loaded, answer 42, level 2'
 	@$(STEP) 'signatures: cosign, skopeo, podman' tests/peers/signatures.sh $(ASSEMBLE) $(WORK)
 	@$(STEP) 'packages: install twice' tests/packages/packages.sh $(ASSEMBLE) $(WORK)
