@@ -1,6 +1,6 @@
 # make demo        builds a bootable Debian base and a kernel module, assembles an image, checks it and shows it
 # make test        everything that continuous integration runs, with real clients and a boot in QEMU
-# make test-full   all of that, and what takes too long for it: NVIDIA's open modules compiled
+# make test-full   all of that, and what takes too long for it: OpenZFS compiled again, NVIDIA's open modules compiled
 # make check       what each commit must pass: format, clippy, unit tests, licences and bans, documentation
 # make advisories  known vulnerabilities of the dependencies; fetches RustSec's database
 # make bench       timings, compared with other tools
@@ -51,11 +51,12 @@ test:
 	@$(STEP) 'signatures: cosign, skopeo, podman' tests/peers/signatures.sh $(ASSEMBLE) $(WORK)
 	@$(STEP) 'packages: install twice' tests/packages/packages.sh $(ASSEMBLE) $(WORK)
 	@$(STEP) 'kernel: moved to what has headers, twice, booted' tests/packages/kernel.sh $(ASSEMBLE) $(WORK)
-	@$(STEP) 'OpenZFS: compile twice, assemble, boot, use a pool' tests/zfs/zfs.sh $(ASSEMBLE) $(WORK)
+	@$(STEP) 'OpenZFS: compile, assemble, boot, use a pool' tests/zfs/zfs.sh $(ASSEMBLE) $(WORK)
 	@$(STEP) --table
 
 test-full: export ASSEMBLE = $(TARGET)/debug/assemble
 test-full: test
+	@$(STEP) 'OpenZFS: compile again, compare' tests/zfs/again.sh $(ASSEMBLE) $(WORK)
 	@$(STEP) 'NVIDIA: compile, check, assemble' tests/zfs/nvidia.sh $(ASSEMBLE) $(WORK)
 
 check: lints
