@@ -78,6 +78,9 @@ impl Drop for Server {
     }
 }
 
+/// A number for each bed, as one may begin while another, which nobody uses any more, is being removed.
+static BEDS: AtomicUsize = AtomicUsize::new(0);
+
 impl Bed {
     fn new() -> Result<Self, String> {
         let work = std::env::var_os("ASSEMBLE_TEST_BASE")
@@ -86,8 +89,6 @@ impl Bed {
             return Err(format!("no RPM test bed in {}", work.display()));
         }
         // podman takes short paths only, and makes names of images of them: no capital letters.
-        // A number for each, as one may begin while another, which nobody uses any more, is being removed.
-        static BEDS: AtomicUsize = AtomicUsize::new(0);
         let name = format!("bed{}n{}", std::process::id(), BEDS.fetch_add(1, Ordering::Relaxed));
         let storage = tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir_in("/tmp").unwrap();
         fs::write(storage.path().join("policy.json"), r#"{"default":[{"type":"insecureAcceptAnything"}]}"#).unwrap();
