@@ -39,6 +39,15 @@ pub(crate) fn open(args: &SignerArgs, ui: Ui) -> Result<Vec<Box<dyn Signer>>, Fa
     Ok(signers)
 }
 
+/// Whether the signers that the arguments name can be had: their keys are read and the token looked at; no service is asked
+/// for anything, as a certificate is good for some minutes only.
+pub(crate) fn ready(args: &SignerArgs) -> Result<(), Failure> {
+    if args.keyless || args.keys.is_empty() {
+        token(&args.services)?;
+    }
+    args.keys.iter().try_for_each(|key| private_key(key).map(drop))
+}
+
 /// The identity of the pipeline, which has a certificate from now on, for some minutes.
 pub(crate) fn keyless(args: &ServiceArgs, ui: Ui) -> Result<Box<dyn Signer>, Failure> {
     let token = token(args)?;

@@ -73,7 +73,7 @@ pub(crate) fn compiled(job: &Job, stage: &Stage) -> Result<Arc<dyn Work>, Failur
             let packages: Vec<String> = dkms.packages.iter().map(exact).collect();
             let userspace = ByFamily::same(&dkms.userspace);
             let packages = ByFamily::same(&packages);
-            ("dkms", &dkms.compiled, Kind { packages, userspace, modules: dkms.modules.clone() })
+            ("dkms", &dkms.compiled, Kind { packages, userspace, modules: ByFamily::same(&dkms.modules) })
         }
         StageKind::Zfs(stage) => ("zfs", &stage.compiled, zfs(&stage.branch, stage.version.as_deref())),
         StageKind::NvidiaOpen(stage) => {

@@ -9,6 +9,7 @@ use oci_assemble::publish::attest::{Attestation, Document, attest};
 use oci_assemble::publish::referrers::{Place, RegistryReferrers};
 use oci_assemble::publish::sign::{Format, Made, Signed, Signer, SignerIdentity, Subject, sign};
 use oci_assemble::publish::{Attached, ReferrerStore, Untagged};
+use oci_assemble::store::registry::Repository;
 
 use super::sign::{LARGEST, report};
 use crate::args::{PublishArgs, RecipeArgs};
@@ -98,8 +99,6 @@ impl<'a> Attaching<'a> {
         if publish.sign.is_empty() {
             return Ok(untagged);
         }
-        let tag = untagged.tags().next().map(|tag| format!(":{tag}")).unwrap_or_default();
-        let name = format!("{}/{}{tag}", place.host, place.repository);
         // Begun as late as can be: its certificate is good for some minutes.
         let keyless = publish.sign.iter().any(|signature| matches!(signature, Signature::Keyless(_)));
         let keyless = if keyless { Some(signers::keyless(&self.args.services, ui)?) } else { None };
@@ -109,43 +108,71 @@ impl<'a> Attaching<'a> {
             SignatureFormat::Bundle => Format::Bundle,
             SignatureFormat::Both => Format::Both,
         };
+        let signing = Signing { place, signers: &signers, format, ui };
         let created = signers::created()?;
         let store = RegistryReferrers::new(untagged.repository());
-        let subject = |descriptor: &Descriptor| Subject { descriptor: descriptor.clone(), name: name.clone() };
-        let mut attached = Vec::new();
-        let mut keep = |kind: &str, subject: &Subject, signed: &Signed| -> Result<(), Failure> {
-            let what = || format!("storing what is attached to {}", subject.descriptor.digest);
-            store.store(&signed.artifacts).context(Class::Io, what())?;
-            report(signed, subject, ui);
-            attached.extend(listed(kind, subject, signed));
-            Ok(())
-        };
-        let all: Vec<&Descriptor> = untagged.manifests().collect();
-        for descriptor in &all {
-            let subject = subject(descriptor);
-            let what = format!("signing {}", descriptor.digest);
-            keep(
-                "signature",
-                &subject,
-                &sign(&subject, &signers, format, &store, created).context(Class::Data, what)?,
-            )?;
-        }
+        let mut attached = signing.manifests(&untagged)?;
         let mut documents: Vec<(&str, Descriptor, Attestation)> = Vec::new();
         if publish.attest.contains(&Wanted::Provenance) {
             for (descriptor, platform) in instances {
                 documents.push(("provenance", descriptor.clone(), self.provenance(platform.clone())?));
             }
         }
-        if let (Some(sbom), Some(top)) = (&self.sbom, all.last()) {
-            documents.push(("sbom", (*top).clone(), Attestation::Document(sbom.clone())));
+        if let (Some(sbom), Some(top)) = (&self.sbom, untagged.manifests().last()) {
+            documents.push(("sbom", top.clone(), Attestation::Document(sbom.clone())));
         }
         for (kind, descriptor, document) in documents {
-            let subject = subject(&descriptor);
+            let subject = signing.subject(&descriptor, &untagged);
             let what = format!("attesting {}", descriptor.digest);
             let signed = attest(&subject, &document, &signers, format, &store, created).context(Class::Data, what)?;
-            keep(kind, &subject, &signed)?;
+            attached.extend(signing.keep(&store, kind, &subject, &signed)?);
         }
         Ok(untagged.attached(attached))
+    }
+}
+
+/// Who signs what is in a repository, and how that is stored.
+pub(super) struct Signing<'s> {
+    pub(super) place: &'s RegistryReference,
+    pub(super) signers: &'s [&'s dyn Signer],
+    pub(super) format: Format,
+    pub(super) ui: Ui,
+}
+
+impl Signing<'_> {
+    /// A manifest by the name that it is pulled by.
+    fn subject(&self, descriptor: &Descriptor, untagged: &Untagged<'_>) -> Subject {
+        let tag = untagged.tags().next().map(|tag| format!(":{tag}")).unwrap_or_default();
+        let name = format!("{}/{}{tag}", self.place.host, self.place.repository);
+        Subject { descriptor: descriptor.clone(), name }
+    }
+
+    /// Signs every manifest: hosts look at the instance that they pull, people at what the tag names.
+    pub(super) fn manifests(&self, untagged: &Untagged<'_>) -> Result<Vec<Attached>, Failure> {
+        let created = signers::created()?;
+        let store = RegistryReferrers::new(untagged.repository());
+        let mut attached = Vec::new();
+        for descriptor in untagged.manifests() {
+            let subject = self.subject(descriptor, untagged);
+            let what = format!("signing {}", descriptor.digest);
+            let signed = sign(&subject, self.signers, self.format, &store, created).context(Class::Data, what)?;
+            attached.extend(self.keep(&store, "signature", &subject, &signed)?);
+        }
+        Ok(attached)
+    }
+
+    /// Stores what was signed, and says so.
+    fn keep(
+        &self,
+        store: &RegistryReferrers<&Repository>,
+        kind: &str,
+        subject: &Subject,
+        signed: &Signed,
+    ) -> Result<Vec<Attached>, Failure> {
+        let what = || format!("storing what is attached to {}", subject.descriptor.digest);
+        store.store(&signed.artifacts).context(Class::Io, what())?;
+        report(signed, subject, self.ui);
+        Ok(listed(kind, subject, signed))
     }
 }
 

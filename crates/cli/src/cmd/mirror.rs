@@ -4,22 +4,25 @@ use std::path::Path;
 use std::sync::Arc;
 
 use oci_assemble::image::{Descriptor, ImageReference, PinnedReference, RegistryReference};
+use oci_assemble::publish::sign::Signer;
 use oci_assemble::publish::verify::What;
-use oci_assemble::publish::{Content, Mounts};
+use oci_assemble::publish::{Content, Mounts, Untagged};
 use oci_assemble::store::registry::{Access, Kept, Repository};
 use oci_assemble::store::{
     Ambient, BlobSource, CacheDir, MirrorOptions, Mirrored, Platforms, Transaction, mirror, open_local,
 };
 use serde_json::json;
 
-use super::push::{Pushing, ReceiptFile, Target, say, shown, unattached, value};
+use super::attach::Signing;
+use super::push::{Pushing, ReceiptFile, Target, say, shown, value};
 use super::verify::Demanded;
-use crate::args::MirrorArgs;
+use crate::args::{MirrorArgs, SignerArgs};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::output::Output;
 use crate::registry::{self, Watch};
 use crate::signable::Signable;
+use crate::signers;
 use crate::ui::Ui;
 use crate::wire;
 
@@ -27,20 +30,37 @@ pub(crate) fn run(args: &MirrorArgs, ui: Ui, cache: Option<&Path>) -> Result<(),
     let cache = wire::cache(cache)?;
     let from = wire::reference(&args.source_image)?;
     let to = wire::reference(&args.destination)?;
+    let signers = args.signing.signers();
+    if let Some(signers) = &signers {
+        if !matches!(to, ImageReference::Registry(_)) {
+            return Err(Failure::new(Class::Usage, "copies are signed in registries only")
+                .hint("sign a copy on disk with `assemble sign`, which takes the --name that it is pulled by"));
+        }
+        // What is missing is found before anything is copied.
+        if !args.output.dry_run {
+            signers::ready(signers)?;
+        }
+    }
     let from = verified(args, from, ui)?;
     let platforms = match &args.platform {
         Some(text) => Platforms::Only(wire::platform(text)?),
         None => Platforms::All,
     };
     match &to {
-        ImageReference::Registry(_) => to_registry(args, &from, &platforms, ui),
+        ImageReference::Registry(_) => to_registry(args, &from, &platforms, signers.as_ref(), ui),
         _ => to_layout(args, &from, &to, platforms, ui, cache.as_ref()),
     }
 }
 
 /// Copies into a registry: what is there is left alone, what the source's repository in the same registry has is mounted,
 /// and the rest goes straight through.
-fn to_registry(args: &MirrorArgs, from: &ImageReference, platforms: &Platforms, ui: Ui) -> Result<(), Failure> {
+fn to_registry(
+    args: &MirrorArgs,
+    from: &ImageReference,
+    platforms: &Platforms,
+    signers: Option<&SignerArgs>,
+    ui: Ui,
+) -> Result<(), Failure> {
     let targets = Target::all(std::slice::from_ref(&args.destination))?;
     let doing = || format!("opening {from}");
     let (source, top): (Box<dyn BlobSource>, Descriptor) = match from {
@@ -69,7 +89,7 @@ fn to_registry(args: &MirrorArgs, from: &ImageReference, platforms: &Platforms, 
             let plan = json!({ "plans": [pushing.plan.to_value()] });
             return if ui.json { ui.document("push-plan", plan) } else { ui.data(&shown(&pushing.plan)) };
         }
-        let receipt = pushing.run(&*source, unattached)?;
+        let receipt = pushing.run(&*source, |untagged| signed(&target.repository, signers, untagged, ui))?;
         say(&receipt, ui);
         let fields = json!({
             "image": image.digest, "media_type": image.media_type.as_str(), "to": args.destination,
@@ -83,6 +103,20 @@ fn to_registry(args: &MirrorArgs, from: &ImageReference, platforms: &Platforms, 
         }
     }
     ui.data(&image.digest.to_string())
+}
+
+/// Signs a copy that has no tag yet.
+fn signed<'r>(
+    place: &RegistryReference,
+    signers: Option<&SignerArgs>,
+    untagged: Untagged<'r>,
+    ui: Ui,
+) -> Result<Untagged<'r>, Failure> {
+    let Some(args) = signers else { return Ok(untagged) };
+    let signers = signers::open(args, ui)?;
+    let signers: Vec<&dyn Signer> = signers.iter().map(AsRef::as_ref).collect();
+    let attached = Signing { place, signers: &signers, format: args.format.into(), ui }.manifests(&untagged)?;
+    Ok(untagged.attached(attached))
 }
 
 fn repository(name: &RegistryReference, args: &MirrorArgs, ui: Ui) -> Result<Repository, Failure> {

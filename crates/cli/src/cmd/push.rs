@@ -80,12 +80,6 @@ impl Drop for ReceiptFile {
     }
 }
 
-/// Attaches nothing.
-#[expect(clippy::unnecessary_wraps, reason = "what attaches something can fail")]
-pub(crate) fn unattached(untagged: Untagged<'_>) -> Result<Untagged<'_>, Failure> {
-    Ok(untagged)
-}
-
 pub(crate) fn run(args: &PushArgs, ui: Ui) -> Result<(), Failure> {
     let targets = Target::all(&args.references)?;
     let from = wire::reference(&args.image)?;
@@ -97,19 +91,17 @@ pub(crate) fn run(args: &PushArgs, ui: Ui) -> Result<(), Failure> {
     let platforms = args.platform.as_deref().map(wire::platform).transpose()?;
     let platforms = platforms.map_or(Platforms::All, Platforms::Only);
     let top = platforms.choose(&*source, top).context(Class::Data, format!("opening {from}"))?;
-    push(&*source, &top, &targets, &args.source, &args.output, ui, |_, untagged| unattached(untagged))
+    push(&*source, &top, &targets, &args.source, &args.output, ui)
 }
 
-/// Pushes an image to all targets, and prints what was, or would be, done. `attach` may attach manifests to an image
-/// before its tags are set.
-pub(crate) fn push(
+/// Pushes an image to all targets, and prints what was, or would be, done.
+fn push(
     source: &dyn BlobSource,
     top: &Descriptor,
     targets: &[Target],
     access: &SourceArgs,
     output: &PushOutput,
     ui: Ui,
-    attach: impl for<'r> Fn(&Target, Untagged<'r>) -> Result<Untagged<'r>, Failure>,
 ) -> Result<(), Failure> {
     let content = Content::gather(source, top).context(Class::Data, "reading the image")?;
     let file = ReceiptFile::prepare(output.receipt.as_deref().filter(|_| !output.dry_run))?;
@@ -123,7 +115,7 @@ pub(crate) fn push(
             }
             continue;
         }
-        let receipt = pushing.run(source, |untagged| attach(target, untagged))?;
+        let receipt = pushing.run(source, |untagged| Ok(untagged))?;
         say(&receipt, ui);
         done.push(value(&receipt)?);
     }
@@ -174,7 +166,7 @@ impl<'c> Pushing<'c> {
         Ok(Self { repository, content, plan, bar })
     }
 
-    /// Does it.
+    /// Does it. `attach` may attach manifests to the image before its tags are set.
     pub(crate) fn run(
         &self,
         source: &dyn BlobSource,

@@ -2,10 +2,14 @@
 
 use std::fs;
 
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use oci_assemble::image::{Digest, Epoch, History, Image, Index, Layer, MediaType, Platform};
+use oci_assemble::store::Layout;
 use oci_assemble::testing::registry::{Settings, TestRegistry};
 use serde_json::Value;
 
-use crate::base::KERNEL;
+use crate::base::{EPOCH, KERNEL};
 use crate::scene::{Run, Scene};
 
 const MOTD: &str = "[[file]]\npath = \"/etc/motd\"\ncontent = \"hello\\n\"\n";
@@ -178,4 +182,77 @@ fn an_image_is_signed_and_attested_before_a_tag_names_it() {
     for predicate in ["https://slsa.dev/provenance/v1", "https://cyclonedx.org/bom"] {
         assert_eq!(verify(&["--attestation", predicate]).code, 0, "{predicate}");
     }
+}
+
+/// Makes the base of a scene an index: of the image that it is, and of the same for another architecture.
+fn for_two_platforms(scene: &Scene) {
+    let amd64 = scene.image("base");
+    let layers = amd64.layers().map(|(descriptor, diff_id)| Layer {
+        descriptor: descriptor.clone(),
+        diff_id: *diff_id,
+        uncompressed_size: None,
+        history: History::of("base"),
+    });
+    let arm64 = Image::scratch(Platform::new("linux", "arm64")).append_all(layers).unwrap();
+    let arm64 = arm64.with_created(Epoch::new(EPOCH).unwrap()).with_label("containers.bootc", "1");
+    let dir = Dir::open_ambient_dir(scene.path("base"), ambient_authority()).unwrap();
+    let transaction = Layout::write(dir).unwrap();
+    let manifests = [amd64, arm64].map(|image| {
+        transaction.put_image(&image).unwrap();
+        image.descriptor()
+    });
+    let index = Index { manifests: manifests.to_vec(), ..Index::default() }.to_bytes();
+    let index = transaction.put_bytes(MediaType::ImageIndex, &index).unwrap();
+    transaction.commit(Some("latest"), &index).unwrap();
+}
+
+#[test]
+fn an_image_for_several_platforms_is_one_index_with_each_of_them_signed() {
+    let (scene, registry) = (Scene::new(), TestRegistry::start(Settings::default()).unwrap());
+    for_two_platforms(&scene);
+    let host = registry.host().to_owned();
+    let base = format!("docker://{host}/up/base:1");
+    assert_eq!(scene.run(&["push", "oci:base:latest", &base, "--insecure"]).code, 0);
+    scene.file("host.key", crate::trust::KEYS[0].0);
+    scene.file("host.pub", crate::trust::PUBLIC[0].0);
+    recipe(&scene, &host, &host, "sign = [{ key = \"host.key\" }]\nattest = [\"provenance\"]\n");
+    let text = fs::read_to_string(scene.path("recipe.toml")).unwrap();
+    scene.file("recipe.toml", text.replace("[base]", "platforms = [\"linux/amd64\", \"linux/arm64\"]\n[base]"));
+    assert_eq!(scene.run(&["lock", "--recipe", "recipe.toml", "--insecure"]).code, 0);
+    let (_, value) = publish(&scene, &["--json"]).json();
+    let receipt = &value["receipts"][0];
+    let top = receipt["image"].as_str().unwrap();
+    assert!(registry.is_whole("ours/host"));
+    let (digest, bytes) = registry.manifest("ours/host", "latest").unwrap();
+    assert_eq!(digest, top);
+    let index = Index::parse(&bytes, None).unwrap();
+    let platforms: Vec<String> =
+        index.manifests.iter().map(|entry| entry.platform.as_ref().unwrap().to_string()).collect();
+    assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
+    let subjects = |kind: &str| -> Vec<String> {
+        let mut found: Vec<String> = receipt["attached"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["kind"] == kind && one["format"] == "bundle")
+            .map(|one| one["subject"].as_str().unwrap().to_owned())
+            .collect();
+        found.sort();
+        found
+    };
+    let mut instances: Vec<String> = index.manifests.iter().map(|entry| entry.digest.to_string()).collect();
+    instances.sort();
+    assert_eq!(subjects("provenance"), instances);
+    let mut all = [instances.clone(), vec![top.to_owned()]].concat();
+    all.sort();
+    assert_eq!(subjects("signature"), all);
+    for digest in all {
+        let image = format!("docker://{host}/ours/host@{digest}");
+        let verified = scene.run(&["verify", &image, "--key", "host.pub", "--insecure"]);
+        assert_eq!(verified.digest(), digest.parse::<Digest>().unwrap());
+    }
+    // The same again changes nothing, and for one platform it is that image without an index.
+    assert_eq!(publish(&scene, &[]).digest().to_string(), top);
+    let one = publish(&scene, &["--platform", "linux/arm64"]);
+    assert_eq!(one.digest(), index.manifests[1].digest, "{one:?}");
 }

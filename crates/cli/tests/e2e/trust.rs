@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use oci_assemble::publish::sigstore::RekorVersion;
+use oci_assemble::testing::registry::{Settings, TestRegistry};
 use oci_assemble::testing::sigstore::Sigstore;
 
 use crate::scene::{Run, Scene};
@@ -239,6 +240,45 @@ fn mirrors_copy_what_was_verified() {
     assert!(!scene.path("copy").exists());
     let digest = scene.run(&["sign", "oci:base:latest", "--key", "host.key", "--name", NAME]).digest();
     assert_eq!(mirror().digest(), digest);
+}
+
+#[test]
+fn mirrors_are_signed_before_a_tag_names_them() {
+    let (scene, registry) = (scene(), TestRegistry::start(Settings::default()).unwrap());
+    with_services(&scene, &SERVICES);
+    let ours = format!("docker://{}/tier/one:10", registry.host());
+    let mirror = |more: &[&str]| scene.run(&[&["mirror", "oci:base:latest", &ours, "--insecure"], more].concat());
+    // Nothing is sent that could not be signed.
+    for (words, code, text) in [
+        (vec!["--sign"], 2, "there is no identity token"),
+        (vec!["--sign=no.key"], 2, "no.key"),
+        (vec!["--sign=env:NO"], 2, "the variable NO"),
+        (vec!["--format", "legacy"], 2, "--sign"),
+    ] {
+        refused(&mirror(&words), code, text);
+    }
+    assert!(registry.log().is_empty());
+    let local = scene.run(&["mirror", "oci:base:latest", "oci:copy:10", "--sign=host.key"]);
+    refused(&local, 2, "copies are signed in registries only");
+    assert!(!scene.path("copy").exists());
+    assert_eq!(mirror(&["--sign=host.key", "--dry-run"]).code, 0);
+    assert_eq!(registry.manifest("tier/one", "10"), None);
+
+    let services = ["--token", "token", "--signing-config", "v1.json", "--sign-trust-root", "root.json"];
+    let run = mirror(&[&["--sign", "--sign=host.key", "--json"], &services[..]].concat());
+    let (_, value) = run.json();
+    let attached = value["receipt"]["attached"].as_array().unwrap();
+    assert_eq!(attached.len(), 4, "two signers, two forms: {value}");
+    let log = registry.log();
+    let put = |path: &str| log.iter().position(|one| one.method == "PUT" && one.path.ends_with(path));
+    let signature = attached.iter().find_map(|one| one["tag"].as_str()).unwrap();
+    assert!(put(&format!("/manifests/{signature}")).unwrap() < put("/manifests/10").unwrap());
+    let verify = |who: &[&str]| scene.run(&[&["verify", &ours, "--insecure"], who].concat());
+    ok(&verify(&["--key", "host.pub"]));
+    let by_key = verify(&["--key", "host.pub"]);
+    assert!(by_key.stderr.contains(ours.strip_prefix("docker://").unwrap()), "it speaks for our name: {by_key:?}");
+    ok(&verify(&["--identity", IDENTITY, "--issuer", "https://gitlab.com", "--trust-root", "root.json"]));
+    refused(&verify(&["--key", "cosign.pub"]), 1, "it is not by the key");
 }
 
 #[test]

@@ -34,8 +34,8 @@ pub struct DkmsWork {
     pub kind: &'static str,
     /// Packages with sources for DKMS.
     pub packages: ByFamily,
-    /// Modules that must come out, by their name in the kernel; those of `dkms.conf` when empty.
-    pub modules: Vec<String>,
+    /// Modules that must come out, by the names of their files; those of `dkms.conf` when empty.
+    pub modules: ByFamily,
     /// Packages whose files go into the image.
     pub userspace: ByFamily,
     /// Paths of the base that files of packages may replace.
@@ -118,7 +118,7 @@ impl DkmsWork {
     }
 
     /// Nothing that was announced is missing.
-    fn complete(&self, export: &Export, delta: &TreeDelta) -> Result<Vec<String>, DkmsError> {
+    fn complete(&self, family: Family, export: &Export, delta: &TreeDelta) -> Result<Vec<String>, DkmsError> {
         let name = |path: &TreePath| {
             let file = oci_assemble::elf::module_name(path.name()).unwrap_or_default();
             String::from_utf8_lossy(&file).into_owned()
@@ -129,7 +129,8 @@ impl DkmsWork {
             let built = || built.iter().cloned().collect();
             if missing.is_empty() { Ok(()) } else { Err(DkmsError::Missing { missing, wanted_by, built: built() }) }
         };
-        check(self.modules.iter().map(|name| name.replace('-', "_")).collect(), "the recipe".into())?;
+        let wanted = self.modules.of(family);
+        check(wanted.iter().map(|name| name.replace('-', "_")).collect(), "the recipe".into())?;
         let mut notes = Vec::new();
         for path in confs(&export.tree) {
             let bytes = whole(&export.tree, &export.contents, &path, CONF_MAX)?;
@@ -138,7 +139,7 @@ impl DkmsWork {
                     let names = conf.modules.iter().map(|module| module.name.replace('-', "_")).collect();
                     check(names, path.to_string())?;
                 }
-                Ok(_) | Err(_) if !self.modules.is_empty() => {}
+                Ok(_) | Err(_) if !wanted.is_empty() => {}
                 Ok(_) | Err(_) => notes.push(format!("{path} is too clever to be read: only what came out is known")),
             }
         }
@@ -175,7 +176,8 @@ impl Work for DkmsWork {
         [
             list("packages.apt", self.packages.debian.clone()),
             list("packages.dnf", self.packages.rpm.clone()),
-            list("modules", self.modules.clone()),
+            list("modules.apt", self.modules.debian.clone()),
+            list("modules.dnf", self.modules.rpm.clone()),
             list("userspace.apt", self.userspace.debian.clone()),
             list("userspace.dnf", self.userspace.rpm.clone()),
             list("override", self.overrides.iter().map(ToString::to_string).collect()),
@@ -214,7 +216,7 @@ impl Work for DkmsWork {
     fn harvest(&self, export: &Export, target: &Target, view: View<'_>) -> Result<Harvest, HarvestError> {
         let kernel = target.kernel.as_ref().ok_or(DkmsError::NoKernel)?;
         let delta = Self::modules(export, target)?;
-        let mut notes = self.complete(export, &delta)?;
+        let mut notes = self.complete(target.family, export, &delta)?;
         notes.extend(check(&delta, kernel, target.family, export, view)?);
         let modules = read_modules(&delta, &export.contents)?;
         let mut record = BundleRecord { modules, notes, ..BundleRecord::default() };

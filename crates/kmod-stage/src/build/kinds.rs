@@ -42,8 +42,8 @@ pub struct Kind {
     pub packages: ByFamily,
     /// Packages whose files go into the image.
     pub userspace: ByFamily,
-    /// Modules that must come out.
-    pub modules: Vec<String>,
+    /// Modules that must come out, by the names of their files.
+    pub modules: ByFamily,
 }
 
 /// `OpenZFS` of a release branch such as `2.2`; `version` is `=VERSION` where it is exact. Both package managers take a
@@ -54,16 +54,27 @@ pub fn zfs(branch: &str, version: Option<&str>) -> Kind {
     Kind {
         packages: ByFamily::from(&["zfs-dkms"], &["zfs-dkms"], version),
         userspace: ByFamily::from(&["zfsutils-linux", "zfs-zed"], &["zfs"], version),
-        modules: vec!["zfs".into()],
+        modules: ByFamily::from(&["zfs"], &["zfs"], ""),
     }
 }
 
 /// NVIDIA's open modules with what servers need of the driver: CUDA, management, firmware (without which the open modules
 /// do not start), persistence; and the container toolkit where its repository is given. `version` is `=VERSION`, the same
 /// for all, as driver, modules and firmware refuse each other otherwise.
+///
+/// Debian keeps several drivers side by side: its files have other names, and `nvidia-open-kernel-support` has the lines for
+/// modprobe that map the usual names to them. `nvidia-modprobe` has a version of its own there.
 pub fn nvidia_open(version: &str, toolkit: Option<&str>, with_toolkit: bool) -> Kind {
     let mut userspace = ByFamily::from(
-        &["nvidia-smi", "libcuda1", "libnvidia-ml1", "libnvidia-cfg1", "firmware-nvidia-gsp", "nvidia-alternative"],
+        &[
+            "nvidia-smi",
+            "libcuda1",
+            "libnvidia-ml1",
+            "libnvidia-cfg1",
+            "libnvidia-ptxjitcompiler1",
+            "firmware-nvidia-gsp",
+            "nvidia-open-kernel-support",
+        ],
         &[
             "nvidia-driver-cuda",
             "nvidia-driver-cuda-libs",
@@ -76,6 +87,7 @@ pub fn nvidia_open(version: &str, toolkit: Option<&str>, with_toolkit: bool) -> 
         ],
         version,
     );
+    userspace.debian.push("nvidia-modprobe".into());
     if with_toolkit {
         let names = [
             "nvidia-container-toolkit",
@@ -87,11 +99,11 @@ pub fn nvidia_open(version: &str, toolkit: Option<&str>, with_toolkit: bool) -> 
         userspace.debian.extend(toolkit.debian);
         userspace.rpm.extend(toolkit.rpm);
     }
-    let modules = ["nvidia", "nvidia_modeset", "nvidia_uvm", "nvidia_drm"];
+    let modules = |name: &str| ["", "-modeset", "-uvm", "-drm"].map(|part| format!("{name}{part}")).to_vec();
     Kind {
         packages: ByFamily::from(&["nvidia-open-kernel-dkms"], &["kmod-nvidia-open-dkms"], version),
         userspace,
-        modules: modules.map(str::to_owned).to_vec(),
+        modules: ByFamily { debian: modules("nvidia-current-open"), rpm: modules("nvidia") },
     }
 }
 
