@@ -5,6 +5,7 @@ mod builders;
 mod bundles;
 mod chunking;
 mod cmd;
+mod credential_helper;
 mod env;
 mod exit;
 mod judge;

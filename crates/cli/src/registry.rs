@@ -1,21 +1,20 @@
 //! Clients of registries: where credentials, certificates and proxies of this machine are.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::ProgressBar;
 use oci_assemble::image::{ImageReference, RegistryReference};
 use oci_assemble::store::registry::{
-    AuthFile, AuthFiles, Client, ClientOptions, Credential, CredentialHelper, Event, KeychainError, MAX_AUTH_FILE,
-    Proxies,
+    AuthFile, AuthFiles, Client, ClientOptions, Credential, Event, MAX_AUTH_FILE, Proxies,
 };
 use serde_json::Value;
 
 use crate::args::SourceArgs;
+use crate::credential_helper::Helpers;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::ui::Ui;
@@ -108,41 +107,6 @@ fn certificates(host: &str) -> Vec<Vec<u8>> {
         found.extend(paths.iter().filter_map(|path| bounded(std::fs::File::open(path).ok()?, MAX_FILE).ok()));
     }
     found
-}
-
-/// Runs docker-credential-NAME, which may ask a keyring or a cloud.
-struct Helpers;
-
-impl CredentialHelper for Helpers {
-    fn ask(&self, name: &str, server: &str) -> Result<Option<Vec<u8>>, KeychainError> {
-        let failed =
-            |source: Box<dyn std::error::Error + Send + Sync>| KeychainError::Helper { name: name.into(), source };
-        let program = format!("docker-credential-{name}");
-        let mut child = Command::new(&program)
-            .arg("get")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .map_err(|error| failed(error.into()))?;
-        if let Some(mut input) = child.stdin.take() {
-            // A helper that does not read has its reason, which its exit tells.
-            let _ = input.write_all(server.as_bytes());
-        }
-        let mut answer = Vec::new();
-        if let Some(output) = child.stdout.take() {
-            output.take(MAX_AUTH_FILE as u64).read_to_end(&mut answer).map_err(|error| failed(error.into()))?;
-        }
-        let status = child.wait().map_err(|error| failed(error.into()))?;
-        if status.success() {
-            return Ok(Some(answer));
-        }
-        // What docker-credential-helpers write when they know nothing of a server; on standard output.
-        if String::from_utf8_lossy(&answer).contains("credentials not found") {
-            return Ok(None);
-        }
-        Err(failed(format!("it ended with {status}").into()))
-    }
 }
 
 /// Whether this machine's signature policy could refuse the image: then skopeo must fetch it, which enforces the policy.

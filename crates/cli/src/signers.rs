@@ -133,8 +133,10 @@ pub(crate) fn parse_key(bytes: &[u8], place: &str) -> Result<SigningKey, Failure
 
 /// A public key in a file.
 pub(crate) fn public_key(file: &Path) -> Result<PublicKey, Failure> {
-    let key = PublicKey::parse(&read(file, LARGEST)?);
-    key.context(Class::Usage, format!("reading the public key {}", file.display()))
+    let hint = "give the file that `cosign public-key` or `openssl pkey -pubout` writes";
+    let bytes = read(file, LARGEST).map_err(|failure| failure.hint(hint))?;
+    let key = PublicKey::parse(&bytes).context(Class::Usage, format!("reading the public key {}", file.display()));
+    key.map_err(|failure| failure.hint(hint))
 }
 
 /// The trust root in a file, or that of sigstore's public instance.

@@ -1,6 +1,7 @@
 //! Signatures, attestations, verification and policies, as users meet them.
 
 use std::fs;
+use std::process::Command;
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -323,4 +324,50 @@ fn a_policy_is_written_for_hosts_and_into_images() {
     let of_recipe = scene.run(&["policy", "--recipe", "recipe.toml"]);
     let printed: serde_json::Value = serde_json::from_str(&of_recipe.stdout).unwrap();
     assert_eq!(printed["transports"]["docker"]["registry.example.com/images"][0]["type"], "sigstoreSigned");
+}
+
+/// What the unit of hosts runs: this program verifies, and a stand-in for bootc says what it was told.
+#[test]
+fn a_host_switches_to_what_was_verified_and_to_nothing_else() {
+    let (scene, registry) = (scene(), TestRegistry::start(Settings::default()).unwrap());
+    with_services(&scene, &SERVICES);
+    let name = format!("{}/images/host", registry.host());
+    let image = format!("docker://{name}:latest");
+    let upgrade = format!(
+        "{{ image = {image:?}, identity = {IDENTITY:?}, issuer = \"https://gitlab.com\", root = \"root.json\" }}"
+    );
+    scene.recipe(
+        "recipe.toml",
+        &format!("[policy]\ntrust = [{{ scope = {name:?}, key = \"host.pub\" }}]\nupgrade = {upgrade}\n"),
+    );
+    ok(&scene.run(&["policy", "--recipe", "recipe.toml", "--output", "host"]));
+    // Where a host has its programs this machine has others, and the registry here has no certificate.
+    let script = fs::read_to_string(scene.path("host/usr/libexec/assemble-verify")).unwrap();
+    let script = script.replace("/usr/bin/assemble --quiet verify", "\"$1\" --quiet verify --insecure");
+    let script = script.replace("/usr/share/assemble", &scene.path("host/usr/share/assemble").display().to_string());
+    scene.file("verify.sh", script);
+    // Written by another process: what this one has open for writing nobody can run.
+    scene.file("bootc", "#!/bin/sh\necho \"$@\" >switched\n");
+    let (from, to) = (scene.path("bootc"), scene.path("bin/bootc"));
+    assert!(Command::new("install").args(["-D", "-m", "755"]).args([from, to]).status().unwrap().success());
+    let path = format!("{}:{}", scene.path("bin").display(), std::env::var("PATH").unwrap());
+    let host = || {
+        let _ = fs::remove_file(scene.path("switched"));
+        let mut command = scene.wrapped(&["sh", "verify.sh"], &[] as &[&str]);
+        let run = Run::of(command.env("PATH", &path));
+        (run.code, fs::read_to_string(scene.path("switched")).ok())
+    };
+    let push = |layout: &str| scene.run(&["push", layout, &image, "--insecure"]).digest();
+    let digest = push("oci:base:latest");
+    assert_eq!(host(), (1, None), "nobody signed it");
+    let sign = |more: &[&str]| scene.run(&[&["sign", &image, "--insecure"], more].concat());
+    ok(&sign(&["--key", "host.key"]));
+    assert_eq!(host(), (1, None), "a key is not the pipeline");
+    ok(&sign(&["--token", "token", "--signing-config", "v1.json", "--trust-root", "root.json"]));
+    assert_eq!(host(), (0, Some(format!("switch {name}@{digest}\n"))));
+    // Somebody moves the tag to an image that the pipeline did not make.
+    scene.file("other.toml", format!("{}{MOTD}", crate::scene::HEAD));
+    scene.build("other.toml", "other");
+    push("oci:other:latest");
+    assert_eq!(host(), (1, None), "the tag names something else now");
 }
