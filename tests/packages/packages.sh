@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
 # Installs Debian packages on the base in builder containers: packages.sh ASSEMBLE [WORK]
 #
-# Two builds with nothing kept in between give one digest, the image has the packages in its database and nothing of the
+# Two builds with nothing kept in between give one digest, by root and by an ordinary user, whose builder containers run in
+# a user namespace, with other owners on disk and another storage; the image has the packages in its database and nothing of the
 # making in its tree, and what is installed runs. Needs podman, the base of make-base.sh, and Debian's archive.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../base/lib.sh"
 . "$here/../podman.sh"
+. "$here/../ordinary_user.sh"
 
 assemble=$(realpath "$1")
 work=$(realpath "${2:-.work}")
 podman_settings
 temp=$(mktemp -d "${TMPDIR:-/tmp}/assemble-packages.XXXXXX")
-trap 'rm -rf "$temp"' EXIT
+trap 'no_ordinary_user; rm -rf "$temp"' EXIT
 cp "$here/../../recipes/repos/debian-contrib.sources" "$temp/debian.sources"
 cat >"$temp/tools.toml" <<TOML
 schema = 1
@@ -30,7 +32,18 @@ cd "$temp"
 fail() { echo "packages: $*" >&2; exit 1; }
 
 first=$("$assemble" --recipe tools.toml --cache "$temp/cache" --rebuild)
-second=$("$assemble" --recipe tools.toml --cache "$temp/cache" --rebuild)
+if [ "$(id -u)" = 0 ]; then
+  ordinary_user "$temp/home"
+  # The tree of the tests may be closed to others.
+  cp "$assemble" home/assemble
+  cp -R "$work/base" home/base
+  chmod 755 "$temp"
+  sed 's|oci:.*/base:latest|oci:base:latest|; s|oci:.*/out:tools|oci:out:tools|' tools.toml >home/tools.toml
+  cp debian.sources home/
+  second=$(as_ordinary_user ./assemble --recipe tools.toml --cache cache)
+else
+  second=$("$assemble" --recipe tools.toml --cache "$temp/cache" --rebuild)
+fi
 [ "$first" = "$second" ] || fail "two builds differ: $first, $second"
 third=$("$assemble" --recipe tools.toml --cache "$temp/cache")
 [ "$first" = "$third" ] || fail "the kept result makes another image: $third"
@@ -45,4 +58,4 @@ status=$("$assemble" inspect "oci:$temp/out:tools" --cache "$temp/cache" --tree 
 sed -i 's/"tree"/"no-such-package"/' tools.toml
 if "$assemble" --recipe tools.toml --cache "$temp/cache" 2>errors.txt; then fail "a package that does not exist was installed"; fi
 grep -q 'no-such-package' errors.txt || fail "the error does not name the package: $(cat errors.txt)"
-echo "packages: $first, twice; $(grep -c . tree.txt) paths"
+echo "packages: $first, twice, the second time by user ${ordinary-$(id -un)}; $(grep -c . tree.txt) paths"
