@@ -13,6 +13,9 @@ use crate::exit::{Class, Context, Failure};
 use crate::judge::Verdict;
 use crate::ui::{Ui, bytes};
 
+/// How many warnings of lints are said: as many as one reads.
+const MOST: usize = 10;
+
 /// What a build left, remembered and printed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Built {
@@ -24,6 +27,9 @@ pub(super) struct Built {
     pub(super) layers: Vec<BuiltLayer>,
     pub(super) notes: Vec<String>,
     pub(super) lint: BTreeMap<String, usize>,
+    /// What lints warn of; some of it only a build can know, which knows what it added to the base.
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) bootc: Option<Verdict>,
     #[serde(skip)]
@@ -68,9 +74,15 @@ impl Built {
                 ("fatal".into(), report.count(Severity::Fatal)),
                 ("warning".into(), report.count(Severity::Warning)),
             ]),
+            warnings: warnings(report),
             bootc,
         }
     }
+}
+
+fn warnings(report: &LintReport) -> Vec<String> {
+    let warnings = report.findings.iter().filter(|finding| finding.severity == Severity::Warning);
+    warnings.map(|finding| format!("{} {finding}", finding.lint)).collect()
 }
 
 /// Prints what a build made.
@@ -81,11 +93,6 @@ pub(super) fn print(built: &Built, cached: bool, ui: Ui) -> Result<(), Failure> 
         return ui.document("build", value);
     }
     tell(built, ui);
-    let warnings = built.lint.get("warning").copied().unwrap_or(0);
-    if warnings > 0 {
-        let plural = if warnings == 1 { "" } else { "s" };
-        ui.say(&format!("{warnings} lint warning{plural}; `assemble lint {}` shows them", built.output));
-    }
     ui.say(&format!("wrote {}", built.output));
     ui.data(&built.image.to_string())
 }
@@ -97,5 +104,11 @@ pub(super) fn tell(built: &Built, ui: Ui) {
     }
     for layer in &built.layers {
         ui.say(&format!("layer {:20} {:>10} {}", layer.name, bytes(layer.size), layer.digest));
+    }
+    for warning in built.warnings.iter().take(MOST) {
+        ui.say(&format!("warning: {warning}"));
+    }
+    if let Some(more) = built.warnings.len().checked_sub(MOST).filter(|more| *more > 0) {
+        ui.say(&format!("and {more} lint warnings more, which --json lists"));
     }
 }

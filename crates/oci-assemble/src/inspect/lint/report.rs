@@ -86,19 +86,25 @@ impl LintReport {
     }
 }
 
+impl fmt::Display for Finding {
+    /// Where and what, without the lint.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.path {
+            write!(f, "{path}: ")?;
+        }
+        if let Some(layer) = &self.layer {
+            write!(f, "layer {layer}: ")?;
+        }
+        f.write_str(&self.value)
+    }
+}
+
 impl fmt::Display for LintReport {
     /// A line a finding, a line a skipped lint, and a last line with the counts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.findings.iter().map(|finding| finding.lint.len()).max().unwrap_or_default();
-        for Finding { severity, lint, path, layer, value } in &self.findings {
-            write!(f, "{severity:7} {lint:width$} ")?;
-            if let Some(path) = path {
-                write!(f, "{path}: ")?;
-            }
-            if let Some(layer) = layer {
-                write!(f, "layer {layer}: ")?;
-            }
-            writeln!(f, "{value}")?;
+        for finding in &self.findings {
+            writeln!(f, "{:7} {:width$} {finding}", finding.severity, finding.lint)?;
         }
         for Skipped { lint, reason } in &self.skipped {
             writeln!(f, "skipped {lint}: {reason}")?;
