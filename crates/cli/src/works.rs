@@ -8,7 +8,8 @@ use kmod_stage::build::dkms::DkmsWork;
 use kmod_stage::build::kinds::{ByFamily, Kind, nvidia_open, zfs};
 use kmod_stage::build::packages::PackagesWork;
 use kmod_stage::build::script::Request;
-use kmod_stage::build::{Inputs, Work};
+use kmod_stage::build::{Earlier, Inputs, Work};
+use oci_assemble::image::Digest;
 use oci_assemble::plan::recipe::spec::KernelPin;
 use oci_assemble::plan::recipe::{RecipePath, Record, Stage, StageKind};
 
@@ -16,6 +17,7 @@ use crate::exit::{Class, Context, Failure};
 use crate::wire::Job;
 
 pub(crate) use oci_assemble::plan::sources::PACKAGES;
+use oci_assemble::plan::sources::{self, Part};
 
 /// Everything that the recipe asks builders to do, by the name of the stage.
 pub(crate) fn all(job: &Job) -> Result<BTreeMap<String, Arc<dyn Work>>, Failure> {
@@ -32,6 +34,30 @@ pub(crate) fn all(job: &Job) -> Result<BTreeMap<String, Arc<dyn Work>>, Failure>
         }
     }
     Ok(works)
+}
+
+/// What comes before a stage in the image, in order. Modules and what is generated come behind all stages.
+pub(crate) fn earlier(job: &Job, name: &str) -> Result<Vec<Earlier>, Failure> {
+    if name == PACKAGES {
+        return Ok(Vec::new());
+    }
+    let mut earlier = vec![Earlier::Built(PACKAGES.to_owned())];
+    for stage in job.recipe().stages.iter().take_while(|stage| stage.name != name) {
+        match &stage.kind {
+            StageKind::Modules(_) => {}
+            StageKind::Files(files) => {
+                let root = job.root.try_clone().context(Class::Io, "opening the recipe's directory again")?;
+                let (source, into) = (files.source.clone(), files.into.clone());
+                let digest = move || {
+                    let source = sources::digest(&root, &source, Part::Whole)?;
+                    Ok(Digest::of(format!("files {into} {source}").as_bytes()))
+                };
+                earlier.push(Earlier::Given(stage.name.clone(), Arc::new(digest)));
+            }
+            _ => earlier.push(Earlier::Built(stage.name.clone())),
+        }
+    }
+    Ok(earlier)
 }
 
 /// Whether packages decide about the kernel: a release alone only says what the base must have.
@@ -62,7 +88,7 @@ pub(crate) fn packages(job: &Job) -> Result<Option<PackagesWork>, Failure> {
         downgrade: table.downgrade.clone(),
         kernel: None,
     };
-    Ok(Some(PackagesWork { request, inputs, image: job.recipe().image.name.clone() }))
+    Ok(Some(PackagesWork { request, inputs }))
 }
 
 /// What a stage that compiles asks for.
