@@ -84,6 +84,71 @@ fn package_managers_are_asked_for_what_the_recipe_says() {
         lines("dnf fetch-locked", "dnf install"),
         [format!("{download} --setopt=installonlypkgs= tree-1:2.1-1.amd64 tree-data-1:2.1-1.all")]
     );
+    assert_eq!(
+        lines("apt install", "apt_get install"),
+        ["apt_get install -o Dir::Etc::Preferences=/var/lib/assemble/preferences --no-download --ignore-missing \
+          --allow-downgrades tree 'it'\\''s' kmod=30-1 nano- old-kernel-"]
+    );
     assert_eq!(lines("dnf fetch-nothing", "dnf install"), Vec::<String>::new());
     assert_eq!(lines("dnf install", "dnf remove"), ["dnf remove --cacheonly --disablerepo='*' nano"]);
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    assert!(output.status.success(), "{program} {arguments:?}: {stdout}{stderr}");
+    stdout
+}
+
+/// apt of this machine, on a repository that offers newer versions than those that were fetched.
+#[test]
+fn apt_installs_what_was_fetched_and_nothing_newer() {
+    if Command::new("apt-get").arg("--version").output().is_err() {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let at = |name: &str| temp.path().join(name).display().to_string();
+    for directory in ["repository", "lists/partial", "cache/archives/partial", "fetched"] {
+        std::fs::create_dir_all(at(directory)).unwrap();
+    }
+    let mut index = String::new();
+    for (name, version, depends) in
+        [("tool", "1.0-1", "libtool"), ("tool", "2.0-1", "libtool"), ("libtool", "1:1.0", ""), ("libtool", "1:2.0", "")]
+    {
+        let depends = if depends.is_empty() { String::new() } else { format!("Depends: {depends}\n") };
+        index += &format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: x <x@example.org>\n{depends}\
+             Filename: ./{name}.deb\nSize: 1\nSHA256: {}\nDescription: x\n\n",
+            "ab".repeat(32)
+        );
+    }
+    std::fs::write(at("repository/Packages"), index).unwrap();
+    std::fs::write(at("status"), "").unwrap();
+    std::fs::write(at("sources"), format!("deb [trusted=yes] file:{} ./\n", at("repository"))).unwrap();
+    let options = [
+        format!("Dir::Etc::SourceList={}", at("sources")),
+        "Dir::Etc::SourceParts=/dev/null".to_owned(),
+        "Dir::Etc::PreferencesParts=/dev/null".to_owned(),
+        format!("Dir::State={}", at("")),
+        format!("Dir::State::lists={}", at("lists")),
+        format!("Dir::State::status={}", at("status")),
+        format!("Dir::Cache={}", at("cache")),
+        "APT::Sandbox::User=".to_owned(),
+        "Debug::NoLocking=1".to_owned(),
+    ];
+    let mut apt = vec!["--quiet", "--yes"];
+    options.iter().for_each(|option| apt.extend(["-o", option]));
+    run("apt-get", &[&apt[..], &["update"]].concat());
+    let install = ["--simulate", "--no-download", "--ignore-missing", "install", "tool"];
+    let chosen = |more: &[&str]| -> Vec<String> {
+        let text = run("apt-get", &[&apt[..], more, &install].concat());
+        let lines = text.lines().filter(|line| line.starts_with("Inst "));
+        lines.map(|line| line.split_whitespace().take(3).skip(1).collect::<Vec<_>>().join(" ")).collect()
+    };
+    assert_eq!(chosen(&[]), ["libtool (1:2.0", "tool (2.0-1"]);
+    let listing = format!("libtool 1:1.0 all {0} 1\ntool 1.0-1 all {0} 1\n", "ab".repeat(32));
+    std::fs::write(at("fetched/packages"), listing).unwrap();
+    run("sh", &["-c", &format!("set -eu\n{}", apt::pins().replace(STATE, &at("").trim_end_matches('/')))]);
+    let preferences = format!("Dir::Etc::Preferences={}", at("preferences"));
+    assert_eq!(chosen(&["-o", &preferences]), ["libtool (1:1.0", "tool (1.0-1"]);
 }
