@@ -9,8 +9,9 @@ use kmod_stage::build::kinds::{ByFamily, Kind, nvidia_open, zfs};
 use kmod_stage::build::packages::PackagesWork;
 use kmod_stage::build::script::Request;
 use kmod_stage::build::{Earlier, Inputs, Work};
+use kmod_stage::manifest::Accounts;
 use oci_assemble::image::Digest;
-use oci_assemble::plan::recipe::spec::KernelPin;
+use oci_assemble::plan::recipe::spec::{Group, KernelPin, User};
 use oci_assemble::plan::recipe::{RecipePath, Record, Stage, StageKind};
 
 use crate::exit::{Class, Context, Failure};
@@ -124,9 +125,28 @@ pub(crate) fn compiled(job: &Job, stage: &Stage) -> Result<Arc<dyn Work>, Failur
         modules: ready.modules,
         userspace: ready.userspace,
         overrides: compiled.overrides.clone(),
+        accounts: accounts(&job.recipe().users, &job.recipe().groups),
         record: compiled.record == Record::Justdb,
         inputs,
     }))
+}
+
+/// The users and groups that the recipe declares.
+fn accounts(users: &[User], groups: &[Group]) -> Accounts {
+    let mut accounts = Accounts::default();
+    for group in groups {
+        accounts.group(&group.name, group.gid.map(u64::from));
+    }
+    for user in users {
+        let number = user.uid.map(u64::from);
+        accounts.user(&user.name, number);
+        // A user without a group has one of its own name and number.
+        match &user.group {
+            None => accounts.group(&user.name, number),
+            Some(group) => accounts.group(group, None),
+        }
+    }
+    accounts
 }
 
 /// Reads files of the recipe that scripts need. Patches keep their order by a number in front.
@@ -139,4 +159,27 @@ fn hand(job: &Job, place: &str, paths: &[RecipePath], inputs: &mut Inputs) -> Re
         inputs.add(&name, bytes).context(Class::Usage, format!("handing {} to a builder", file.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_packages_may_belong_to_users_of_the_recipe() {
+        let user = |name: &str, uid, group: Option<&str>| User {
+            name: name.into(),
+            uid,
+            group: group.map(str::to_owned),
+            ..User::default()
+        };
+        let users = vec![user("own", Some(600), None), user("other", None, Some("shared"))];
+        let groups = vec![Group { name: "shared".into(), gid: Some(700) }];
+        let accounts = accounts(&users, &groups);
+        let numbers = |accounts: &BTreeMap<String, Option<u64>>| {
+            accounts.iter().map(|(name, number)| (name.clone(), *number)).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&accounts.users), [("other".into(), None), ("own".into(), Some(600))]);
+        assert_eq!(numbers(&accounts.groups), [("own".into(), Some(600)), ("shared".into(), Some(700))]);
+    }
 }

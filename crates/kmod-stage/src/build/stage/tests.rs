@@ -20,6 +20,7 @@ use super::super::{Inputs, Position, Start, key};
 use super::*;
 use crate::builder::{ContainerSpec, ImageId, LocalImage};
 use crate::bundle::{BundleStore, Reuse};
+use crate::manifest::Accounts;
 use crate::podman::{Cancel, ContainerRuntime, Finished, ImageSource, RuntimeError, Version};
 
 /// A runtime whose containers list one package, and which counts them.
@@ -198,6 +199,7 @@ fn packages_are_installed_on_the_base_whatever_compiles() {
         modules: ByFamily::default(),
         userspace: ByFamily::default(),
         overrides: Vec::new(),
+        accounts: Accounts::default(),
         record: false,
         inputs: Inputs::default(),
     };
