@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kmod_stage::build::packages::PackagesWork;
-use kmod_stage::build::{Builder, BuiltStage, LockedKernel, PinnedStage, Work, commands};
+use kmod_stage::build::{Builder, BuiltStage, LockedKernel, PinnedStage, Start, Work, commands};
 use kmod_stage::builder::{ImageId, PodmanArgument, PodmanSettings};
 use kmod_stage::bundle::{BundleStore, PackageRecord, Reuse};
 use kmod_stage::podman::{Cancel, ImageSource, Podman};
@@ -27,6 +27,7 @@ use crate::exit::{Class, Context, Failure};
 use crate::locks::Held;
 use crate::ui::Ui;
 use crate::wire::{self, Job, OpenedImage};
+use crate::works;
 
 /// How long one container may run: the slowest module is compiled in a tenth of that on two processors.
 const TIMEOUT: Duration = Duration::from_hours(6);
@@ -94,7 +95,8 @@ impl<'a> Builds<'a> {
             Some(locked) => stage.held_to(locked.key),
             None => stage,
         };
-        Ok(stage.with_commands(self.commands(name, false)?))
+        let earlier = works::earlier(self.job, name)?;
+        Ok(stage.behind(earlier).with_commands(self.commands(name, false)?))
     }
 
     /// How the containers of a stage are called, for plans.
@@ -126,7 +128,7 @@ impl<'a> Builds<'a> {
     fn builder(&mut self) -> Result<Option<Arc<Builder>>, Failure> {
         if let (None, Some(settings)) = (&self.workshop, &self.settings) {
             let other = builder_image(self.job, self.held.builder(), settings.source, settings.ui)?;
-            self.workshop = Some(workshop(self.job, other.as_ref().unwrap_or(self.base), settings)?);
+            self.workshop = Some(workshop(self.job, self.base, other.as_ref(), settings)?);
         }
         Ok(self.workshop.as_ref().map(|workshop| Arc::clone(&workshop.builder)))
     }
@@ -137,7 +139,7 @@ impl<'a> Builds<'a> {
     }
 }
 
-/// The image that the recipe names for builders; `None` when they start from the base.
+/// The image that the recipe names for what is compiled; `None` when that starts from the base as well.
 pub(crate) fn builder_image(
     job: &Job,
     digest: Option<Digest>,
@@ -160,8 +162,13 @@ pub(crate) fn records(packages: &BTreeSet<Package>) -> BTreeSet<PackageRecord> {
     packages.iter().map(record).collect()
 }
 
-/// A builder whose containers start from `image`.
-pub(crate) fn workshop(job: &Job, image: &OpenedImage, settings: &BuilderSettings<'_>) -> Result<Workshop, Failure> {
+/// A builder for images upon `base`, which compiles in containers that start from `tools` where they are given.
+pub(crate) fn workshop(
+    job: &Job,
+    base: &OpenedImage,
+    tools: Option<&OpenedImage>,
+    settings: &BuilderSettings<'_>,
+) -> Result<Workshop, Failure> {
     let mut directories = Vec::new();
     let unavailable = "preparing the builder";
     let podman = Podman::new(podman_settings(&job.recipe().builder)?, settings.workspace.clone());
@@ -175,8 +182,12 @@ pub(crate) fn workshop(job: &Job, image: &OpenedImage, settings: &BuilderSetting
         directories.push(private);
         store
     };
-    let (source, directory) = source(image, settings.source, &settings.workspace, settings.jobs)?;
-    directories.extend(directory);
+    let mut start = |image: &OpenedImage| -> Result<Start, Failure> {
+        let (found, directory) = source(image, settings.source, &settings.workspace, settings.jobs)?;
+        directories.extend(directory);
+        Ok(Start { image: found, digest: image.digest })
+    };
+    let (base, tools) = (start(base)?, tools.map(&mut start).transpose()?);
     let logs = settings.cache.as_ref().map(|cache| cache.join("logs"));
     let sources = bundles::source(&job.recipe().builder, settings.source, settings.ui)?;
     logs.as_ref().map(|logs| wire::make_dir(logs)).transpose()?;
@@ -184,8 +195,8 @@ pub(crate) fn workshop(job: &Job, image: &OpenedImage, settings: &BuilderSetting
         if settings.ui.verbose > 0 { Box::new(io::stderr()) } else { Box::new(io::sink()) };
     let builder = Builder {
         runtime: Box::new(podman),
-        image: source,
-        digest: image.digest,
+        base,
+        tools,
         store,
         sources,
         // Without a place to keep them, results are kept for this run.

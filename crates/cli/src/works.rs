@@ -8,14 +8,17 @@ use kmod_stage::build::dkms::DkmsWork;
 use kmod_stage::build::kinds::{ByFamily, Kind, nvidia_open, zfs};
 use kmod_stage::build::packages::PackagesWork;
 use kmod_stage::build::script::Request;
-use kmod_stage::build::{Inputs, Work};
-use oci_assemble::plan::recipe::spec::KernelPin;
+use kmod_stage::build::{Earlier, Inputs, Work};
+use kmod_stage::manifest::Accounts;
+use oci_assemble::image::Digest;
+use oci_assemble::plan::recipe::spec::{Group, KernelPin, User};
 use oci_assemble::plan::recipe::{RecipePath, Record, Stage, StageKind};
 
 use crate::exit::{Class, Context, Failure};
 use crate::wire::Job;
 
 pub(crate) use oci_assemble::plan::sources::PACKAGES;
+use oci_assemble::plan::sources::{self, Part};
 
 /// Everything that the recipe asks builders to do, by the name of the stage.
 pub(crate) fn all(job: &Job) -> Result<BTreeMap<String, Arc<dyn Work>>, Failure> {
@@ -32,6 +35,30 @@ pub(crate) fn all(job: &Job) -> Result<BTreeMap<String, Arc<dyn Work>>, Failure>
         }
     }
     Ok(works)
+}
+
+/// What comes before a stage in the image, in order. Modules and what is generated come behind all stages.
+pub(crate) fn earlier(job: &Job, name: &str) -> Result<Vec<Earlier>, Failure> {
+    if name == PACKAGES {
+        return Ok(Vec::new());
+    }
+    let mut earlier = vec![Earlier::Built(PACKAGES.to_owned())];
+    for stage in job.recipe().stages.iter().take_while(|stage| stage.name != name) {
+        match &stage.kind {
+            StageKind::Modules(_) => {}
+            StageKind::Files(files) => {
+                let root = job.root.try_clone().context(Class::Io, "opening the recipe's directory again")?;
+                let (source, into) = (files.source.clone(), files.into.clone());
+                let digest = move || {
+                    let source = sources::digest(&root, &source, Part::Whole)?;
+                    Ok(Digest::of(format!("files {into} {source}").as_bytes()))
+                };
+                earlier.push(Earlier::Given(stage.name.clone(), Arc::new(digest)));
+            }
+            _ => earlier.push(Earlier::Built(stage.name.clone())),
+        }
+    }
+    Ok(earlier)
 }
 
 /// Whether packages decide about the kernel: a release alone only says what the base must have.
@@ -62,7 +89,7 @@ pub(crate) fn packages(job: &Job) -> Result<Option<PackagesWork>, Failure> {
         downgrade: table.downgrade.clone(),
         kernel: None,
     };
-    Ok(Some(PackagesWork { request, inputs, image: job.recipe().image.name.clone() }))
+    Ok(Some(PackagesWork { request, inputs }))
 }
 
 /// What a stage that compiles asks for.
@@ -98,9 +125,28 @@ pub(crate) fn compiled(job: &Job, stage: &Stage) -> Result<Arc<dyn Work>, Failur
         modules: ready.modules,
         userspace: ready.userspace,
         overrides: compiled.overrides.clone(),
+        accounts: accounts(&job.recipe().users, &job.recipe().groups),
         record: compiled.record == Record::Justdb,
         inputs,
     }))
+}
+
+/// The users and groups that the recipe declares.
+fn accounts(users: &[User], groups: &[Group]) -> Accounts {
+    let mut accounts = Accounts::default();
+    for group in groups {
+        accounts.group(&group.name, group.gid.map(u64::from));
+    }
+    for user in users {
+        let number = user.uid.map(u64::from);
+        accounts.user(&user.name, number);
+        // A user without a group has one of its own name and number.
+        match &user.group {
+            None => accounts.group(&user.name, number),
+            Some(group) => accounts.group(group, None),
+        }
+    }
+    accounts
 }
 
 /// Reads files of the recipe that scripts need. Patches keep their order by a number in front.
@@ -113,4 +159,27 @@ fn hand(job: &Job, place: &str, paths: &[RecipePath], inputs: &mut Inputs) -> Re
         inputs.add(&name, bytes).context(Class::Usage, format!("handing {} to a builder", file.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_packages_may_belong_to_users_of_the_recipe() {
+        let user = |name: &str, uid, group: Option<&str>| User {
+            name: name.into(),
+            uid,
+            group: group.map(str::to_owned),
+            ..User::default()
+        };
+        let users = vec![user("own", Some(600), None), user("other", None, Some("shared"))];
+        let groups = vec![Group { name: "shared".into(), gid: Some(700) }];
+        let accounts = accounts(&users, &groups);
+        let numbers = |accounts: &BTreeMap<String, Option<u64>>| {
+            accounts.iter().map(|(name, number)| (name.clone(), *number)).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&accounts.users), [("other".into(), None), ("own".into(), Some(600))]);
+        assert_eq!(numbers(&accounts.groups), [("own".into(), Some(600)), ("shared".into(), Some(700))]);
+    }
 }

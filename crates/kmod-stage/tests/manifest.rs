@@ -278,5 +278,5 @@ fn a_package_of_rpm() {
         ]
     );
     let made: Vec<String> = selected.generated.entries().keys().map(ToString::to_string).collect();
-    assert_eq!(made, ["/usr/lib/tmpfiles.d/50-assemble-tool.conf"]);
+    assert_eq!(made, ["/usr/lib/tmpfiles.d/50-assemble.tool.conf"]);
 }

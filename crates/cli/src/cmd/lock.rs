@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kmod_stage::build::packages::PackagesWork;
-use kmod_stage::build::{BuiltStage, Target, Work, choose, key, request};
+use kmod_stage::build::{BuiltStage, Position, Target, Work, choose, key, request};
 use kmod_stage::bundle::{PackageRecord, Reuse};
 use kmod_stage::kernel::KernelRelease;
 use oci_assemble::image::{Digest, ImageReference};
@@ -171,10 +171,9 @@ fn pin(
         let tree = layers.tree();
         let view = View { base: tree, tree, contents: &contents, epoch, architecture };
         let target = BuiltStage::target(view).context(Class::Data, format!("looking at {}", base.name))?;
-        let image = builder.as_ref().unwrap_or(&base);
         // Packages are chosen for what is installed already.
         let same = before.filter(|before| before.base.digest == base.digest && before.builder == builder_lock);
-        let mut chooser = Chooser { job, image, place, workshop: None };
+        let mut chooser = Chooser { job, base: &base, tools: builder.as_ref(), place, workshop: None };
         let mut after = target.clone();
         let moving = works::packages(job)?.filter(|_| works::moves_kernel(job));
         if let Some(work) = &moving {
@@ -191,7 +190,10 @@ fn pin(
         }
         let chosen =
             |choice: Option<&KernelChoice>| choice.map(|choice| (choice.release.clone(), choice.install.clone()));
-        for (name, work) in works {
+        // What is made for a stage is part of the key of those behind it.
+        let mut keys: BTreeMap<&str, Digest> = BTreeMap::new();
+        let order = [works::PACKAGES].into_iter().chain(recipe.stages.iter().map(|stage| stage.name.as_str()));
+        for (name, work) in order.filter_map(|name| works.get_key_value(name)) {
             let request = request(&**work);
             let moves = moving.as_ref().zip(kernel.as_ref()).filter(|_| name == works::PACKAGES);
             let (work, target, nothing): (Arc<dyn Work>, _, _) = match moves {
@@ -212,8 +214,16 @@ fn pin(
                 None if nothing => BTreeSet::new(),
                 None => chooser.choose(name, &*work, target)?,
             };
-            let key = key(TOOL, &image.digest, &*work, target, &builders::records(&packages));
-            let key = *key.context(Class::Data, format!("locking the stage {name}"))?.digest();
+            let image = builder.as_ref().filter(|_| !work.on_base()).unwrap_or(&base);
+            let locking = || format!("locking the stage {name}");
+            let earlier = works::earlier(job, name)?;
+            let position = Position::new(name, base.digest, &earlier, |name| keys.get(name).copied());
+            let position = position.context(Class::Usage, locking())?;
+            let key = key(TOOL, &image.digest, &*work, &position, target, &builders::records(&packages));
+            let key = *key.context(Class::Data, locking())?.digest();
+            if !nothing {
+                keys.insert(name, key);
+            }
             stages.insert(name.clone(), StageLock { kind: work.kind().to_owned(), request, key, packages });
         }
     }
@@ -224,7 +234,8 @@ fn pin(
 /// Asks repositories; the first time, it prepares the builder.
 struct Chooser<'a> {
     job: &'a Job,
-    image: &'a OpenedImage,
+    base: &'a OpenedImage,
+    tools: Option<&'a OpenedImage>,
     place: &'a Place<'a>,
     workshop: Option<Workshop>,
 }
@@ -272,7 +283,7 @@ impl Chooser<'_> {
             source,
             ui,
         };
-        builders::workshop(self.job, self.image, &settings)
+        builders::workshop(self.job, self.base, self.tools, &settings)
     }
 }
 

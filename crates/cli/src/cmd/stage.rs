@@ -10,6 +10,7 @@ use oci_assemble::layer::Gate;
 use oci_assemble::plan::assemble::draft;
 use oci_assemble::plan::step::Group;
 use oci_assemble::store::KeptContents;
+use oci_assemble::store::dir::HostContents;
 use serde_json::json;
 
 use super::build::{Prepared, check_kernel};
@@ -52,7 +53,8 @@ pub(crate) fn run(args: &StageArgs, ui: Ui, cache: Option<&Path>) -> Result<(), 
     let building = Building::begin();
     let bar = ui.bar(None, "building");
     let architecture = &base.image.config().platform.architecture;
-    let drafted = draft(&chosen, layers.tree(), &[&kept], epoch, architecture);
+    let host = HostContents::new(job.root.try_clone().context(Class::Io, "opening the recipe's directory again")?);
+    let drafted = draft(&chosen, layers.tree(), &[&kept, &host], epoch, architecture);
     bar.finish_and_clear();
     drop(building);
     let drafted = drafted.context(Class::Data, format!("staging {}", job.recipe().image.name))?;
@@ -67,24 +69,26 @@ pub(crate) fn run(args: &StageArgs, ui: Ui, cache: Option<&Path>) -> Result<(), 
     print(&made, ui)
 }
 
-/// The groups of stages that need a builder and are asked for. Packages come along: what is compiled may be for a kernel
-/// that they bring.
-fn chosen(groups: Vec<Group>, names: &[String]) -> Result<Vec<Group>, Failure> {
+/// The groups up to the last one that needs a builder and is asked for. What comes before comes along: it decides which
+/// files of packages are missing in the image, and what is compiled may be for a kernel that packages bring.
+fn chosen(mut groups: Vec<Group>, names: &[String]) -> Result<Vec<Group>, Failure> {
     let built = |group: &Group| {
         let mut stages = group.stages.iter();
-        stages.len() == 1 && stages.all(|stage| KINDS.contains(&stage.kind()))
+        // What else a stage brings has its name; its modules are with the other modules, behind all stages.
+        stages.len() == 1 && stages.all(|stage| KINDS.contains(&stage.kind()) && stage.name() == group.name)
     };
-    let groups: Vec<Group> = groups.into_iter().filter(built).collect();
-    if let Some(name) = names.iter().find(|name| groups.iter().all(|group| group.name != **name)) {
-        let known: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
+    let known: Vec<&str> = groups.iter().filter(|group| built(group)).map(|group| group.name.as_str()).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
         let failure = Failure::new(Class::Usage, format!("the recipe has no stage {name} that needs a builder"));
         return Err(failure.hint(match known.as_slice() {
             [] => "none of its stages does".to_owned(),
             known => format!("those that do: {}", known.join(", ")),
         }));
     }
-    let wanted = |group: &Group| names.is_empty() || names.contains(&group.name) || group.name == "packages";
-    Ok(groups.into_iter().filter(wanted).collect())
+    let wanted = |group: &Group| built(group) && (names.is_empty() || names.contains(&group.name));
+    let count = groups.iter().rposition(wanted).map_or(0, |last| last + 1);
+    groups.truncate(count);
+    Ok(groups)
 }
 
 fn print(made: &BTreeMap<String, Made>, ui: Ui) -> Result<(), Failure> {

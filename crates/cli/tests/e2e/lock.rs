@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::base::{self, EPOCH, KERNEL};
 use crate::files::leftovers;
 use crate::scene::{Run, Scene};
+use crate::signed;
 
 const TABLES: &str = "\
 [[stage]]\nname = \"tree\"\nkind = \"files\"\nsource = \"files\"\ninto = \"/usr/share\"\n\
@@ -165,6 +166,20 @@ fn drift_is_named_and_refused() {
     assert_eq!(lines[0], "recipe recipe.toml has changed");
     assert!(lines[1].starts_with("compressor zstd:") && lines[1].contains(" is locked, gzip:"), "{lines:?}");
     assert_eq!(lines[2..], ["source motd is locked and no longer used", "source motd2 is not locked"]);
+}
+
+#[test]
+fn a_replaced_certificate_of_modules_is_drift() {
+    if !signed::has_openssl() {
+        return;
+    }
+    let scene = scene();
+    signed::pair(&scene, "mok", "rsa:2048");
+    scene.recipe("recipe.toml", &format!("{TABLES}{}", signed::SIGN));
+    lock(&scene, &[]);
+    assert_eq!(drift(&scene), [""; 0]);
+    signed::pair(&scene, "mok", "rsa:2048");
+    assert_eq!(drift(&scene), ["source mok.pem has changed"]);
 }
 
 #[test]

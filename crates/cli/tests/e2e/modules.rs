@@ -9,9 +9,11 @@ use std::process::{Command, Stdio};
 use oci_assemble::layer::{Gate, whole};
 use oci_assemble::store::layers::{ImageLayers, NoCache, ReadOptions};
 use oci_assemble::testing::elf::module_for;
+use oci_assemble::testing::memory::add_file;
+use oci_assemble::testing::module::TestModule;
 use oci_assemble::tree::TreePath;
 
-use crate::base::{KERNEL, depending};
+use crate::base::{self, KERNEL, depending};
 use crate::files::bytes;
 use crate::scene::{Run, Scene, image, layout};
 
@@ -169,6 +171,43 @@ fn indexes_are_those_of_plain_depmod() {
     scene.build("recipe.toml", "out");
     let dep = assert_indexed(&scene.path("out"), KERNEL);
     assert_eq!(dep.lines().count(), 3, "{dep}");
+}
+
+/// Modules that come ready-made are held against the kernel like those that are compiled here: against its list of exports
+/// where the image has one, else against what its own modules expect.
+#[test]
+fn modules_that_the_kernel_would_refuse_are_refused() {
+    let own = TestModule { name: "own", release: KERNEL, imports: &[("printk", Some(1))], ..TestModule::default() };
+    let list = "0x00000001\tprintk\tvmlinux\tEXPORT_SYMBOL\t\n0x00000002\tkthread\tvmlinux\tEXPORT_SYMBOL_GPL\t\n";
+    for listed in [true, false] {
+        let scene = Scene::new();
+        let mut tree = base::image_tree();
+        if listed {
+            add_file(&mut tree, &format!("usr/lib/modules/{KERNEL}/symvers.zst"), 0o644, list);
+        } else {
+            add_file(&mut tree, &format!("usr/lib/modules/{KERNEL}/kernel/own.ko"), 0o644, own.build());
+        }
+        fs::remove_dir_all(scene.path("base")).unwrap();
+        fs::create_dir(scene.path("base")).unwrap();
+        base::write(&scene.path("base"), &tree, |image| image);
+        scene.recipe("recipe.toml", TABLES);
+        let run = |imports, license| {
+            let module = TestModule { name: "probe", imports, license, ..own };
+            scene.file("modules/probe.ko", module.build());
+            scene.run(&["--recipe", "recipe.toml", "--output", "oci:out:latest"])
+        };
+        let good = run(&[("printk", Some(1))], "GPL");
+        assert_eq!(good.code, 0, "{good:?}");
+        let wrong = run(&[("printk", Some(9))], "GPL");
+        let words = "extra/probe.ko was built against another \"printk\": checksum 0x00000009, here it is 0x00000001";
+        assert!(wrong.code != 0 && wrong.stderr.contains(words), "{wrong:?}");
+        let unknown = run(&[("made_up", Some(1))], "GPL");
+        let words = "extra/probe.ko uses \"made_up\", which neither the kernel nor a module exports";
+        assert_eq!((unknown.code == 0, unknown.stderr.contains(words)), (!listed, listed), "{unknown:?}");
+        let restricted = run(&[("kthread", Some(2))], "CDDL");
+        let words = "extra/probe.ko uses \"kthread\", which its licence \"CDDL\" does not allow";
+        assert_eq!((restricted.code == 0, restricted.stderr.contains(words)), (!listed, listed), "{restricted:?}");
+    }
 }
 
 /// `.work` of the source tree, where `make base` puts a real Debian base and modules for its kernel. Continuous

@@ -13,7 +13,7 @@ use crate::modules::{assert_indexed, read, work};
 use crate::scene::{HEAD, Run, Scene};
 
 const STAGE: &str = "[[stage]]\nname = \"probe\"\nkind = \"modules\"\nsource = \"modules\"\n";
-const SIGN: &str = "[modules]\nsign = { key = \"mok.key\", certificate = \"mok.pem\" }\n";
+pub(crate) const SIGN: &str = "[modules]\nsign = { key = \"mok.key\", certificate = \"mok.pem\" }\n";
 const CERTIFICATE: &str = "usr/share/assemble/mok/mok.der";
 
 /// Compresses a file in its place, as distributions compress modules.

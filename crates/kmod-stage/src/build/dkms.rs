@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oci_assemble::elf::{MODULE_MAX, is_module_name};
+use oci_assemble::elf::{MODULE_MAX, Modinfo, is_module_name};
 use oci_assemble::layer::{WholeError, whole};
+use oci_assemble::pkgdb::Package;
 use oci_assemble::plan::step::View;
 use oci_assemble::tree::{Content, FileTree, Inode, Meta, PathError, Resolved, TreeDelta, TreePath};
 
 use super::check::check;
 use super::kinds::ByFamily;
+use super::pairing::{Driver, paired};
 use super::script::{self, Request, compile_request};
 use super::supported::{SOURCES, ZFS, supported};
 use super::userspace::userspace;
@@ -17,7 +19,7 @@ use crate::bundle::{BundleRecord, read_modules};
 use crate::capture::Export;
 use crate::dkms::DkmsConf;
 use crate::kernel::{KernelRelease, MODULES};
-use crate::manifest::Root;
+use crate::manifest::{Accounts, Root};
 use crate::module::{NormaliseError, normalise};
 
 /// Where dkms leaves what it built: `NAME/VERSION/KERNEL/ARCHITECTURE/module/*.ko`.
@@ -40,6 +42,8 @@ pub struct DkmsWork {
     pub userspace: ByFamily,
     /// Paths of the base that files of packages may replace.
     pub overrides: Vec<TreePath>,
+    /// Users and groups that the recipe declares: files of packages may belong to them.
+    pub accounts: Accounts,
     /// Whether packages whose files go into the image are entered into its package database.
     pub record: bool,
     /// Repositories and patches.
@@ -117,6 +121,33 @@ impl DkmsWork {
         Ok(delta)
     }
 
+    /// Modules and userspace that were asked for in one version are of one version.
+    fn paired(
+        &self,
+        family: Family,
+        delta: &TreeDelta,
+        packages: &[Package],
+        image: &FileTree,
+    ) -> Result<(), HarvestError> {
+        let Some(main) = self.modules.of(family).first() else { return Ok(()) };
+        let is_main = |path: &&TreePath| path.name().strip_suffix(b".ko") == Some(main.as_bytes());
+        let Some(path) = delta.entries().keys().find(is_main) else { return Ok(()) };
+        let bytes = match delta.entries().get(path).and_then(Inode::content) {
+            Some(Content::Bytes(bytes)) => bytes,
+            _ => return Ok(()),
+        };
+        let Some(version) = Modinfo::parse(bytes)?.version else { return Ok(()) };
+        // What has a version of its own is asked for without that of the modules.
+        let asked = |name: &String| name.split_once('=').map(|(_, version)| version.to_owned());
+        let own: BTreeSet<String> = self.packages.of(family).iter().filter_map(asked).collect();
+        let with =
+            self.userspace.of(family).iter().filter(|name| asked(name).is_some_and(|asked| own.contains(&asked)));
+        let names: BTreeSet<&str> = with.filter_map(|name| name.split('=').next()).collect();
+        let userspace = packages.iter().filter(|package| names.contains(package.name.as_str()));
+        let userspace = userspace.map(|package| (package.name.as_str(), package.version.as_str()));
+        Ok(paired(self.kind, Driver { path, version: &version }, userspace, image)?)
+    }
+
     /// Nothing that was announced is missing.
     fn complete(&self, family: Family, export: &Export, delta: &TreeDelta) -> Result<Vec<String>, DkmsError> {
         let name = |path: &TreePath| {
@@ -181,6 +212,7 @@ impl Work for DkmsWork {
             list("userspace.apt", self.userspace.debian.clone()),
             list("userspace.dnf", self.userspace.rpm.clone()),
             list("override", self.overrides.iter().map(ToString::to_string).collect()),
+            list("accounts", accounts(&self.accounts)),
             list("record", if self.record { vec!["justdb".to_owned()] } else { Vec::new() }),
         ]
         .into_iter()
@@ -227,8 +259,9 @@ impl Work for DkmsWork {
             return Ok(Harvest { delta, record });
         }
         let base = Root { tree: view.tree, contents: view.contents };
-        let (selected, mut names, notes) =
-            userspace(&packages, &self.overrides, &self.stage, export, base, target.epoch)?;
+        let (selected, mut names, notes) = userspace(&packages, self, export, base, target.epoch)?;
+        let image = view.tree.clone().apply(&selected.delta())?;
+        self.paired(target.family, &delta, &selected.manifest.packages, &image)?;
         record.notes.extend(notes);
         record.notes.extend(selected.notes.iter().cloned());
         let counts = selected.manifest.counts().into_iter();
@@ -241,6 +274,13 @@ impl Work for DkmsWork {
         }
         Ok(Harvest { delta, record })
     }
+}
+
+/// What is declared, as words.
+fn accounts(accounts: &Accounts) -> Vec<String> {
+    let number = |number: &Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let users = accounts.users.iter().map(|(name, uid)| format!("u:{name}:{}", number(uid)));
+    users.chain(accounts.groups.iter().map(|(name, gid)| format!("g:{name}:{}", number(gid)))).collect()
 }
 
 /// The packages that DKMS itself and the kernel's headers are in.

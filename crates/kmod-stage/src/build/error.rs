@@ -75,6 +75,15 @@ pub enum BuildError {
         /// Key of the build.
         found: Digest,
     },
+    /// It is not known what comes before the stage.
+    #[error("cannot read what the stage {stage} brings, which comes before")]
+    Earlier {
+        /// Name of the stage before.
+        stage: String,
+        /// Why.
+        #[source]
+        source: HarvestError,
+    },
     /// What was fetched cannot become anything.
     #[error("compiling would be in vain")]
     InVain(#[source] HarvestError),

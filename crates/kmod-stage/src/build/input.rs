@@ -14,25 +14,39 @@ pub const INPUT: &str = "/run/assemble";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inputs(BTreeMap<String, Vec<u8>>);
 
-/// A name that is no path below the inputs.
+/// A file that cannot be handed to a builder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} cannot be handed to a builder: only letters, digits and . _ - + / are")]
-pub struct InputError {
-    /// The name.
-    pub name: String,
+#[non_exhaustive]
+pub enum InputError {
+    /// A name that is no path below the inputs.
+    #[error("{name:?} cannot be handed to a builder: only letters, digits and . _ - + / are")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// Another file has the name.
+    #[error("two different files would be {name:?} in the builder, where directories are not told apart: rename one")]
+    Twice {
+        /// The name.
+        name: String,
+    },
 }
 
 impl Inputs {
-    /// Adds a file. Scripts name it without quotes, so its name is plain.
+    /// Adds a file; the same one may come again. Scripts name it without quotes, so its name is plain.
     pub fn add(&mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Result<(), InputError> {
         let plain = |part: &str| {
             let good = |character: char| character.is_ascii_alphanumeric() || "._-+".contains(character);
             part.chars().all(good) && part.chars().next().is_some_and(|first| first.is_ascii_alphanumeric())
         };
         if !name.split('/').all(plain) {
-            return Err(InputError { name: name.to_owned() });
+            return Err(InputError::Name { name: name.to_owned() });
         }
-        self.0.insert(name.to_owned(), bytes.into());
+        let bytes = bytes.into();
+        if self.0.get(name).is_some_and(|there| *there != bytes) {
+            return Err(InputError::Twice { name: name.to_owned() });
+        }
+        self.0.insert(name.to_owned(), bytes);
         Ok(())
     }
 
@@ -77,10 +91,13 @@ mod tests {
     fn names_are_plain_and_files_readable() {
         let mut inputs = Inputs::default();
         for bad in ["", "/etc/x", "../x", "a/../b", "a b", "a\n", "-x", "a//b", ".hidden", "ü"] {
-            assert_eq!(inputs.add(bad, "x"), Err(InputError { name: bad.into() }));
+            assert_eq!(inputs.add(bad, "x"), Err(InputError::Name { name: bad.into() }));
         }
         inputs.add("repositories/a.repo", "one").unwrap();
         inputs.add("build.sh", "two").unwrap();
+        inputs.add("repositories/a.repo", "one").unwrap();
+        let other = inputs.add("repositories/a.repo", "other");
+        assert_eq!(other, Err(InputError::Twice { name: "repositories/a.repo".into() }));
         assert_eq!(inputs.below("repositories").collect::<Vec<_>>(), [("repositories/a.repo", b"one".as_slice())]);
         let temp = tempfile::tempdir().unwrap();
         let dir = Dir::open_ambient_dir(temp.path(), ambient_authority()).unwrap();

@@ -4,26 +4,32 @@ use std::collections::BTreeSet;
 
 use oci_assemble::image::Digest;
 
-use super::{Step, Target, Work};
+use super::{Position, Step, Target, Work};
 use crate::bundle::{BundleKey, KeyError, PackageRecord};
 
-/// The key of what `tool` makes of `work` in containers that start from the image `builder`.
+/// The key of what `tool` makes of `work` in containers that start from the image `builder`, for an image in which it
+/// comes at `position`.
 pub fn key(
     tool: &str,
     builder: &Digest,
     work: &dyn Work,
+    position: &Position,
     target: &Target,
     packages: &BTreeSet<PackageRecord>,
 ) -> Result<BundleKey, KeyError> {
     let mut inputs = vec![
         ("tool".to_owned(), tool.to_owned()),
         ("kind".into(), work.kind().into()),
+        ("stage".into(), position.stage.clone()),
         ("builder".into(), builder.to_string()),
+        ("base".into(), position.base.to_string()),
         ("architecture".into(), target.architecture.clone()),
         ("epoch".into(), target.epoch.seconds().to_string()),
         // How packages are chosen decides through the list alone; how they are used, through this script.
         ("script".into(), Digest::of(work.script(Step::Build, target).as_bytes()).to_string()),
     ];
+    let before = position.before.iter().enumerate();
+    inputs.extend(before.map(|(number, (name, digest))| (format!("before.{number}.{name}"), digest.to_string())));
     inputs.extend(target.kernel.iter().map(|kernel| ("kernel".to_owned(), kernel.to_string())));
     inputs.extend(work.settings().into_iter().map(|(name, value)| (format!("setting.{name}"), value)));
     let files = work.inputs().digests().into_iter().filter(|(name, _)| !name.starts_with("repositories/"));
@@ -65,7 +71,7 @@ mod tests {
         inputs.add("patches/000-a", patch).unwrap();
         let install = install.iter().map(|name| (*name).to_owned()).collect();
         let request = Request { install, ..Request::default() };
-        PackagesWork { request, inputs, image: "x".into() }
+        PackagesWork { request, inputs }
     }
 
     #[test]
@@ -76,9 +82,11 @@ mod tests {
             architecture: "amd64".into(),
             epoch: Epoch::new(0).unwrap(),
         };
-        let key = |work: &PackagesWork, tool| {
-            *super::key(tool, &Digest::of(b"builder"), work, &target, &BTreeSet::new()).unwrap().digest()
+        let at = Position { stage: "packages".into(), base: Digest::of(b"base"), before: Vec::new() };
+        let key_at = |work: &PackagesWork, tool, at: &Position| {
+            *super::key(tool, &Digest::of(b"builder"), work, at, &target, &BTreeSet::new()).unwrap().digest()
         };
+        let key = |work: &PackagesWork, tool| key_at(work, tool, &at);
         let one = work(&["tree"], "one", "patch");
         let repository = work(&["tree"], "other", "patch");
         let patch = work(&["tree"], "one", "other");
@@ -88,6 +96,20 @@ mod tests {
             assert_ne!(key(&one, "1"), key(other, "1"));
         }
         assert_ne!(key(&one, "1"), key(&one, "2"));
+        // What comes before decides which files are missing, and the name of the stage is in that of a file.
+        let before = |stage: &str, packages: &PackagesWork| vec![(stage.to_owned(), key(packages, "1"))];
+        let elsewhere = [
+            Position { stage: "other".into(), ..at.clone() },
+            Position { base: Digest::of(b"other base"), ..at.clone() },
+            Position { before: before("packages", &one), ..at.clone() },
+            Position { before: before("packages", &more), ..at.clone() },
+            Position { before: before("files", &more), ..at.clone() },
+        ];
+        let mut keys: Vec<Digest> = elsewhere.iter().map(|at| key_at(&one, "1", at)).collect();
+        keys.push(key(&one, "1"));
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), elsewhere.len() + 1);
         for other in [&repository, &patch, &more] {
             assert_ne!(request(&one), request(other));
         }

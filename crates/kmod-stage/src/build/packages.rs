@@ -8,7 +8,7 @@ use oci_assemble::tree::{TreeDelta, TreePath};
 use super::script::{self, MARKER, Request, STATE};
 use super::{Harvest, HarvestError, INPUT, Inputs, Step, Target, Work, replaced};
 use crate::bundle::{BundleRecord, read_modules};
-use crate::capture::{CaptureOptions, Export, capture};
+use crate::capture::{CaptureOptions, Export, capture, place};
 
 /// Packages to be installed, removed or exchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +17,6 @@ pub struct PackagesWork {
     pub request: Request,
     /// Repositories.
     pub inputs: Inputs,
-    /// Name of the image, for the file that makes directories in `/var`.
-    pub image: String,
 }
 
 /// What cannot be taken from a run of a package manager.
@@ -53,6 +51,10 @@ impl Work for PackagesWork {
         &self.inputs
     }
 
+    fn on_base(&self) -> bool {
+        true
+    }
+
     fn script(&self, step: Step<'_>, target: &Target) -> String {
         match step {
             Step::Fetch(locked) => script::fetch(target.family, &self.request, locked),
@@ -66,7 +68,7 @@ impl Work for PackagesWork {
             marker: inside(MARKER)?,
             mounts: vec![inside(INPUT)?, inside(STATE)?],
             epoch: target.epoch,
-            tmpfiles: inside(&format!("usr/lib/tmpfiles.d/50-assemble-{}-packages.conf", self.image))?,
+            tmpfiles: place(view.tree, Self::KIND)?,
         };
         let captured = capture(view.base, view.contents, export, &options)?;
         if captured.removals != TreeDelta::new() {

@@ -17,7 +17,7 @@ use oci_assemble::tree::TreePath;
 use super::listing::LISTING_MAX;
 use super::offers::offers;
 use super::script::{self, FETCHED, METADATA, PACKAGES};
-use super::{BuildError, INPUT, OffersError, Step, Target, Work, fetched, key, render};
+use super::{BuildError, Earlier, INPUT, OffersError, Position, Step, Target, Work, fetched, key, render};
 use crate::builder::{ContainerName, ContainerSpec, ImageId, LocalImage, Mount, Network, environment};
 use crate::bundle::{Bundle, BundleKey, BundleRecord, BundleSource, BundleStore, PackageRecord, Reuse, Staged};
 use crate::capture::Export;
@@ -29,10 +29,10 @@ use crate::private::PrivateDir;
 pub struct Builder {
     /// Runs containers.
     pub runtime: Box<dyn ContainerRuntime>,
-    /// What containers start from.
-    pub image: ImageSource,
-    /// Digest of its manifest.
-    pub digest: Digest,
+    /// The base of the image: packages are installed on it.
+    pub base: Start,
+    /// What containers that compile start from, where it is another image.
+    pub tools: Option<Start>,
     /// Keeps results.
     pub store: BundleStore,
     /// Where results may come from besides.
@@ -61,6 +61,15 @@ pub struct Builder {
     pub made: Mutex<BTreeMap<String, Made>>,
 }
 
+/// An image that containers start from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Where it is.
+    pub image: ImageSource,
+    /// Digest of its manifest.
+    pub digest: Digest,
+}
+
 /// A result by its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Made {
@@ -74,7 +83,7 @@ pub struct Made {
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder").field("runtime", &self.runtime).field("digest", &self.digest).finish_non_exhaustive()
+        f.debug_struct("Builder").field("runtime", &self.runtime).field("base", &self.base).finish_non_exhaustive()
     }
 }
 
@@ -109,14 +118,20 @@ impl Drop for Kept<'_> {
 }
 
 impl Builder {
+    /// What the containers of `work` start from. What it changes in the base is only known of the base itself.
+    fn start(&self, work: &dyn Work) -> &Start {
+        self.tools.as_ref().filter(|_| !work.on_base()).unwrap_or(&self.base)
+    }
+
     /// The key of a result: everything that decides about it.
     pub fn key(
         &self,
         work: &dyn Work,
+        position: &Position,
         target: &Target,
         packages: &BTreeSet<PackageRecord>,
     ) -> Result<BundleKey, BuildError> {
-        Ok(key(&self.tool, &self.digest, work, target, packages)?)
+        Ok(key(&self.tool, &self.start(work).digest, work, position, target, packages)?)
     }
 
     /// Which packages a build would use now: runs the container with a network.
@@ -130,17 +145,24 @@ impl Builder {
         Ok(self.fetch(stage, work, target, None, &mut log)?.packages)
     }
 
-    /// The result of `work`: a kept one, or a new one. With `locked` it is made of exactly those packages.
+    /// The position of `stage` behind `earlier`, of which those that builders make are made.
+    pub fn position(&self, stage: &str, earlier: &[Earlier]) -> Result<Position, BuildError> {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        Position::new(stage, self.base.digest, earlier, |name| made.get(name).map(|made| made.key))
+    }
+
+    /// The result of `work` at `position`: a kept one, or a new one. With `locked` it is made of exactly those packages.
     pub fn run(
         &self,
-        stage: &str,
+        position: &Position,
         work: &dyn Work,
         target: &Target,
         view: View<'_>,
         locked: Option<&BTreeSet<PackageRecord>>,
     ) -> Result<Outcome, BuildError> {
+        let stage = position.stage.as_str();
         if let Some(packages) = locked {
-            let key = self.key(work, target, packages)?;
+            let key = self.key(work, position, target, packages)?;
             if let (Some(outcome), _) = self.known(&key) {
                 self.note(stage, &key, &outcome, true);
                 return Ok(outcome);
@@ -156,7 +178,7 @@ impl Builder {
                 return Err(BuildError::Drift { differences });
             }
         }
-        let key = self.key(work, target, &fetched.packages)?;
+        let key = self.key(work, position, target, &fetched.packages)?;
         let (outcome, mut notes) = if locked.is_some() { (None, Vec::new()) } else { self.known(&key) };
         if let Some(outcome) = outcome {
             self.note(stage, &key, &outcome, true);
@@ -182,7 +204,7 @@ impl Builder {
             kind: work.kind().to_owned(),
             stage: stage.to_owned(),
             kernel: target.kernel.as_ref().map(ToString::to_string),
-            builder: Some(self.digest),
+            builder: Some(self.start(work).digest),
             sources: work.inputs().digests(),
             packages: fetched.packages.clone(),
             ..harvest.record
@@ -248,7 +270,7 @@ impl Builder {
         log: &mut (dyn Write + Send),
     ) -> Result<Fetched<'_>, BuildError> {
         let scratch = PrivateDir::new(&self.scratch, "assemble-fetch-").map_err(BuildError::Scratch)?;
-        let image = self.runtime.import(&self.image, &self.cancel)?;
+        let image = self.runtime.import(&self.start(work).image, &self.cancel)?;
         let network = Network::Fetch { environment: self.proxies.clone() };
         let script = ("fetch.sh", work.script(Step::Fetch(locked), target));
         let spec = self.spec(stage, "fetch", work, &script, image, network, target, &scratch)?;
@@ -268,7 +290,7 @@ impl Builder {
     pub fn offers(&self, stage: &str, work: &dyn Work, target: &Target) -> Result<Offers, BuildError> {
         let scratch = PrivateDir::new(&self.scratch, "assemble-offers-").map_err(BuildError::Scratch)?;
         let mut log = tempfile::tempfile_in(scratch.path()).map_err(BuildError::Scratch)?;
-        let image = self.runtime.import(&self.image, &self.cancel)?;
+        let image = self.runtime.import(&self.start(work).image, &self.cancel)?;
         let network = Network::Fetch { environment: self.proxies.clone() };
         let script = ("metadata.sh", script::metadata(target.family));
         let spec = self.spec(stage, "metadata", work, &script, image, network, target, &scratch)?;

@@ -9,7 +9,7 @@ use oci_assemble::layer::Contents;
 use oci_assemble::plan::step::{Pinned, Produced, Stage, StageError, View};
 use oci_assemble::tree::{Content, TreeDelta, TreePath};
 
-use super::{BuildError, Builder, Family, Target, Work, render};
+use super::{BuildError, Builder, Earlier, Family, Target, Work, render};
 use crate::bundle::{BundleContents, PackageRecord};
 use crate::kernel::{Kernels, MODULES};
 use crate::record::entered;
@@ -40,6 +40,7 @@ pub struct BuiltStage {
     builder: Option<Arc<Builder>>,
     locked: Option<BTreeSet<PackageRecord>>,
     key: Option<Digest>,
+    earlier: Vec<Earlier>,
     part: Part,
     result: Arc<OnceLock<Shared>>,
     /// For plans: how its containers are called.
@@ -61,6 +62,7 @@ impl BuiltStage {
             builder,
             locked,
             key: None,
+            earlier: Vec::new(),
             part: Part::Whole,
             result: Arc::default(),
             commands: Vec::new(),
@@ -71,6 +73,12 @@ impl BuiltStage {
     #[must_use]
     pub fn with_commands(self, commands: Vec<String>) -> Self {
         Self { commands, ..self }
+    }
+
+    /// The same behind other stages of the image.
+    #[must_use]
+    pub fn behind(self, earlier: Vec<Earlier>) -> Self {
+        Self { earlier, ..self }
     }
 
     /// The same, refused when its result would have another key.
@@ -87,6 +95,7 @@ impl BuiltStage {
             builder: self.builder.clone(),
             locked: self.locked.clone(),
             key: self.key,
+            earlier: self.earlier.clone(),
             part: Part::Modules,
             result: Arc::clone(&self.result),
             commands: Vec::new(),
@@ -106,13 +115,15 @@ impl BuiltStage {
         if self.result.get().is_none() {
             let target = Self::target(view).map_err(|error| self.failed(error))?;
             let builder = self.builder.as_ref().ok_or_else(|| self.failed(BuildError::NoBuilder))?;
+            let position = builder.position(&self.name, &self.earlier).map_err(|error| self.failed(error))?;
             if let (Some(locked), Some(packages)) = (self.key, &self.locked) {
-                let found = *builder.key(&*self.work, &target, packages).map_err(|error| self.failed(error))?.digest();
+                let key = builder.key(&*self.work, &position, &target, packages);
+                let found = *key.map_err(|error| self.failed(error))?.digest();
                 if found != locked {
                     return Err(self.failed(BuildError::Unlocked { locked, found }));
                 }
             }
-            let outcome = builder.run(&self.name, &*self.work, &target, view, self.locked.as_ref());
+            let outcome = builder.run(&position, &*self.work, &target, view, self.locked.as_ref());
             let outcome = outcome.map_err(|error| self.failed(error))?;
             let (delta, contents, _) = outcome.bundle.open();
             let _ = self.result.set(Shared { delta, contents, notes: outcome.notes });

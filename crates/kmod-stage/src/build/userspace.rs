@@ -7,8 +7,9 @@ use oci_assemble::layer::{Contents, Sources, WholeError, start};
 use oci_assemble::pkgdb::{self, PkgDbError};
 use oci_assemble::tree::{MergeError, TreePath};
 
+use super::dkms::DkmsWork;
 use crate::capture::Export;
-use crate::manifest::{Accounts, ManifestError, ManifestOptions, Root, Selected, manifest};
+use crate::manifest::{ManifestError, ManifestOptions, Root, Selected, manifest};
 
 /// How often packages may ask for others. Real chains are two or three long.
 const ROUNDS_MAX: usize = 8;
@@ -44,12 +45,11 @@ pub enum UserspaceError {
     },
 }
 
-/// The files of `packages`, and of the packages with libraries that they need and `base` lacks. With the names of all of
+/// The files of `packages`, for the stage of `work`, and of the packages with libraries that they need and `base` lacks. With the names of all of
 /// them, and notes about those.
 pub(super) fn userspace(
     packages: &[String],
-    overrides: &[TreePath],
-    stage: &str,
+    work: &DkmsWork,
     export: &Export,
     base: Root<'_>,
     epoch: oci_assemble::image::Epoch,
@@ -57,10 +57,10 @@ pub(super) fn userspace(
     let builder = Root { tree: &export.tree, contents: &export.contents };
     let installed = pkgdb::read(builder.tree, builder.contents)?.ok_or(ManifestError::NoDatabase)?;
     let mut options = ManifestOptions {
-        stage: stage.to_owned(),
+        stage: work.stage.clone(),
         packages: packages.to_vec(),
-        overrides: overrides.to_vec(),
-        accounts: Accounts::default(),
+        overrides: work.overrides.clone(),
+        accounts: work.accounts.clone(),
         epoch,
     };
     let mut notes = Vec::new();

@@ -61,6 +61,11 @@ pub trait Work: Debug + Send + Sync {
     /// Files that scripts read.
     fn inputs(&self) -> &Inputs;
 
+    /// Whether its containers start from the base in any case, as what they change in it is the result.
+    fn on_base(&self) -> bool {
+        false
+    }
+
     /// The script of a container.
     fn script(&self, step: Step<'_>, target: &Target) -> String;
 

@@ -30,7 +30,7 @@ pub use scrub::{Dropped, ScrubError, ScrubReport, Scrubbed, scrub};
 pub use settle::{LeftOut, Settled, settle};
 pub use shadow::last_changes;
 pub use tmpfiles::{Names, lines};
-pub(crate) use tmpfiles::{files as tmpfiles, in_force, made};
+pub(crate) use tmpfiles::{files as tmpfiles, in_force, made, place};
 
 use std::collections::{BTreeMap, BTreeSet};
 

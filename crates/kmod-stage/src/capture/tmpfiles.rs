@@ -2,10 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oci_assemble::tree::{Escaped, FileTree, Inode, Kind, Resolved, TreePath};
+use oci_assemble::tree::{Escaped, FileTree, Inode, Kind, PathError, Resolved, TreePath};
 
 /// First line of the file.
 const HEAD: &str = "# What packages have in /var, which images do not carry.\n";
+
+/// The file for what packages of `stage` have in `/var`. A hyphen behind `assemble` is for what recipes say
+/// themselves, and a base that was assembled has such a file already.
+pub(crate) fn place(tree: &FileTree, stage: &str) -> Result<TreePath, PathError> {
+    let file = |number: String| TreePath::new(format!("usr/lib/tmpfiles.d/50-assemble.{stage}{number}.conf"));
+    let mut path = file(String::new())?;
+    let mut number = 1;
+    while tree.get(&path).is_some() {
+        path = file(format!("-{number}"))?;
+        number += 1;
+    }
+    Ok(path)
+}
 
 /// Names of users and groups by number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,4 +113,21 @@ pub(crate) fn made(tree: &FileTree, text: &str) -> BTreeSet<TreePath> {
         }
     }
     made
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use oci_assemble::testing::memory::add_file;
+
+    #[test]
+    fn the_file_of_a_stage_takes_no_others_place() {
+        let mut tree = FileTree::new();
+        let next = |tree: &FileTree| place(tree, "zfs").unwrap().to_string();
+        add_file(&mut tree, "usr/lib/tmpfiles.d/50-assemble-zfs.conf", 0o644, "of an image that is called so");
+        assert_eq!(next(&tree), "/usr/lib/tmpfiles.d/50-assemble.zfs.conf");
+        add_file(&mut tree, "usr/lib/tmpfiles.d/50-assemble.zfs.conf", 0o644, "of the base");
+        assert_eq!(next(&tree), "/usr/lib/tmpfiles.d/50-assemble.zfs-1.conf");
+    }
 }

@@ -8,7 +8,7 @@ use oci_assemble::elf::{ElfError, Machine};
 use oci_assemble::tree::{PathError, TreePath};
 
 use crate::kernel::KernelRelease;
-use crate::module::{Fault, relative};
+use crate::module::{Fault, SymversError, relative};
 use crate::sandbox::{Rung, SandboxError};
 
 /// Why modules could not be indexed.
@@ -75,6 +75,15 @@ pub enum DepmodError {
         /// Why not.
         #[source]
         source: ElfError,
+    },
+    /// The list of what the kernel exports cannot be read.
+    #[error("cannot read {path}")]
+    Symvers {
+        /// The list.
+        path: TreePath,
+        /// Why not.
+        #[source]
+        source: SymversError,
     },
     /// The modules do not fit the kernel or each other.
     #[error("{} kernel {kernel}: {}", count(faults), list(faults))]

@@ -16,11 +16,13 @@ mod check;
 mod error;
 mod harvest;
 mod invoke;
+mod links;
 mod plan;
 mod program;
 mod stage;
 mod workspace;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -32,9 +34,10 @@ pub use plan::{Placed, SparseRoot};
 pub use program::ImageDepmod;
 
 use crate::kernel::KernelRelease;
-use crate::module::{self, Modules};
+use crate::module::{self, Modules, Verdict};
 use crate::sandbox::{self, Climbed, Confinement, Limits, Rung, SandboxPolicy};
 use invoke::Call;
+use links::Links;
 use workspace::Workspace;
 
 /// How depmod is run.
@@ -50,6 +53,9 @@ pub struct DepmodOptions {
     pub jobs: NonZeroUsize,
     /// Time of the index files, seconds since 1970.
     pub mtime: i64,
+    /// Modules that did not come with the kernel, relative to the modules directory: their symbols are held against what
+    /// it exports.
+    pub added: BTreeSet<TreePath>,
     /// The depmod of this machine; none means the usual places.
     pub host_depmod: Option<PathBuf>,
 }
@@ -63,6 +69,7 @@ impl DepmodOptions {
             workspace,
             jobs: NonZeroUsize::MIN,
             mtime,
+            added: BTreeSet::new(),
             host_depmod: None,
         }
     }
@@ -91,6 +98,8 @@ pub struct DepmodReport {
     pub stderr: String,
     /// The modules, by path relative to the modules directory.
     pub modules: Modules,
+    /// How many symbols of added modules nothing known offers, where the kernel's exports are not all known.
+    pub unchecked: usize,
     /// Groups of modules with the same name, of which depmod took one each.
     pub duplicates: Vec<Vec<TreePath>>,
 }
@@ -116,8 +125,14 @@ pub fn index_modules(
 ) -> Result<Indexed, DepmodError> {
     let plan = SparseRoot::plan(tree, kernel)?;
     let workspace = Workspace::new(&options.workspace)?;
-    let staged = stage::stage(tree, &plan, contents, &workspace, options.jobs)?;
-    let faults = module::faults(&staged.modules, &staged.builtins, kernel);
+    let links = Links::new(tree, &plan, &options.added);
+    let staged = stage::stage(tree, &plan, contents, &workspace, &links, options.jobs)?;
+    let mut faults = module::faults(&staged.modules, &staged.builtins, kernel);
+    let mut verdict = Verdict::default();
+    if faults.is_empty() {
+        verdict = links.verdict(tree, contents, &staged, kernel)?;
+        faults = std::mem::take(&mut verdict.faults);
+    }
     if !faults.is_empty() {
         return Err(DepmodError::Faults { kernel: kernel.clone(), faults });
     }
@@ -153,6 +168,7 @@ pub fn index_modules(
             unavailable,
             program,
             stderr: check::text(&outcome, call.root),
+            unchecked: verdict.unchecked.values().map(BTreeSet::len).sum(),
             duplicates: module::duplicates(&staged.modules),
             modules: staged.modules,
         },

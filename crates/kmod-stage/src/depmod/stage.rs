@@ -13,11 +13,12 @@ use oci_assemble::elf::{self, ELF_MAX, Modinfo};
 use oci_assemble::layer::Contents;
 use oci_assemble::tree::{Content, FileTree, TreePath};
 
+use super::links::{Linked, Links};
 use super::plan::{CONFIGURATION, SYSTEM_MAP};
 use super::program::{self, ImageDepmod, Prefetched};
 use super::workspace::Workspace;
 use super::{DepmodError, Placed, SparseRoot};
-use crate::module::{Module, Modules, builtins};
+use crate::module::{Candidate, Module, Modules, builtins};
 
 /// The largest module file or list that is copied, as it is stored.
 const FILE_MAX: u64 = elf::MODULE_MAX;
@@ -31,6 +32,8 @@ pub(super) struct Staged {
     pub(super) kernel_symbols: bool,
     /// Bytes that finding the image's depmod will ask for.
     pub(super) prefetched: BTreeMap<Content, Vec<u8>>,
+    /// What was read of the symbols of modules.
+    pub(super) linked: Linked,
     /// What went wrong, by path: all of it, so that the first does not depend on threads.
     failed: BTreeMap<TreePath, DepmodError>,
 }
@@ -51,17 +54,19 @@ pub(super) fn stage(
     plan: &SparseRoot,
     contents: &dyn Contents,
     workspace: &Workspace,
+    links: &Links<'_>,
     jobs: NonZeroUsize,
 ) -> Result<Staged, DepmodError> {
     let targets = targets(plan)?;
     make_directories(plan, &targets, workspace)?;
     let staged = Mutex::new(Staged::default());
-    let likely = program::likely(tree, contents);
+    let mut likely = program::likely(tree, contents);
+    likely.extend(links.list.iter().map(|(_, content)| content.clone()).filter(|content| contents.has(content)));
     let (sender, receiver) = sync_channel::<Parcel>(jobs.get());
     let receiver = Mutex::new(receiver);
     std::thread::scope(|scope| {
         for _ in 0..jobs.get() {
-            scope.spawn(|| work(&receiver, workspace, &staged));
+            scope.spawn(|| work(&receiver, workspace, links, &staged));
         }
         let result = visit(contents, (&plan.modules, &targets), &likely, &staged, |parcel| {
             // Workers end only when the sender is gone.
@@ -142,25 +147,39 @@ fn visit<'a>(
 }
 
 /// Takes parcels until there are no more.
-fn work(receiver: &Mutex<Receiver<Parcel>>, workspace: &Workspace, staged: &Mutex<Staged>) {
+fn work(receiver: &Mutex<Receiver<Parcel>>, workspace: &Workspace, links: &Links<'_>, staged: &Mutex<Staged>) {
     loop {
         let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((targets, bytes)) = next else { return };
         for target in targets {
-            if let Err(error) = unpack(target, &bytes, workspace, staged) {
+            if let Err(error) = unpack(target, &bytes, workspace, links, staged) {
                 lock(staged).failed.insert(target.placed.path.clone(), error);
             }
         }
     }
 }
 
-fn unpack(target: &Target, bytes: &[u8], workspace: &Workspace, staged: &Mutex<Staged>) -> Result<(), DepmodError> {
+fn unpack(
+    target: &Target,
+    bytes: &[u8],
+    workspace: &Workspace,
+    links: &Links<'_>,
+    staged: &Mutex<Staged>,
+) -> Result<(), DepmodError> {
     let name = target.placed.path.name();
     if let Some(path) = &target.module {
-        let module = Modinfo::parse(bytes)
-            .map(|info| Module::from(&info))
-            .map_err(|source| DepmodError::Module { path: path.clone(), source })?;
-        lock(staged).modules.insert(path.clone(), module);
+        let linked = links.need(path).then(|| Candidate::parse(bytes));
+        let module = match &linked {
+            Some(Ok(candidate)) => candidate.module.clone(),
+            _ => Modinfo::parse(bytes)
+                .map(|info| Module::from(&info))
+                .map_err(|source| DepmodError::Module { path: path.clone(), source })?,
+        };
+        let mut staged = lock(staged);
+        staged.modules.insert(path.clone(), module);
+        if let Some(linked) = linked {
+            links.take(&mut staged.linked, path, linked);
+        }
     } else if name == b"modules.builtin" {
         lock(staged).builtins = builtins(bytes);
     } else if name == SYSTEM_MAP.as_bytes() {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use oci_assemble::tree::{Content, Inode, Meta, TreeDelta, TreePath};
+use oci_assemble::tree::{Content, Inode, Meta, TreeDelta};
 
 use super::accounts::Owners;
 use super::{ManifestError, ManifestOptions, Problem, Root, State};
-use crate::capture::{lines, made, tmpfiles};
+use crate::capture::{lines, made, place, tmpfiles};
 
 /// A file of tmpfiles.d, or why there is none.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ pub(super) fn fragment(
     }
     let text = lines(missing.into_iter().map(|(path, (_, inode))| (path, inode)), &owners.names);
     if !text.is_empty() {
-        let path = TreePath::new(format!("usr/lib/tmpfiles.d/50-assemble-{}.conf", options.stage))?;
+        let path = place(root.tree, &options.stage)?;
         let meta = Meta::root_owned(0o644, options.epoch.seconds());
         fragment.delta.insert(path, Inode::file(meta, Content::of(text)));
     }

@@ -177,10 +177,10 @@ fn picks_the_files_of_a_package() {
     assert_eq!(lines.join("\n") + "\n", expected);
     assert_eq!(
         selected.generated.dump().lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>(),
-        ["/usr/lib/tmpfiles.d/50-assemble-tool.conf"]
+        ["/usr/lib/tmpfiles.d/50-assemble.tool.conf"]
     );
     assert_eq!(
-        text(&selected.generated, "usr/lib/tmpfiles.d/50-assemble-tool.conf"),
+        text(&selected.generated, "usr/lib/tmpfiles.d/50-assemble.tool.conf"),
         "# What packages have in /var, which images do not carry.\n\
          d /var/lib 0755 root root -\n\
          d /var/lib/tool 0755 root root -\n"

@@ -1,6 +1,6 @@
 //! The stage `depmod`: indexes of all modules of the image's kernel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use oci_assemble::elf::is_module_name;
 use oci_assemble::image::Digest;
 use oci_assemble::plan::step::{Pinned, Produced, Stage, StageError, View};
-use oci_assemble::tree::{FileTree, Inode, TreePath};
+use oci_assemble::tree::{Content, FileTree, Inode, TreePath};
 
 use super::{KernelChoice, kernel};
-use crate::depmod::{DepmodError, DepmodOptions, DepmodProgram, DepmodReport, Indexed, index_modules};
-use crate::kernel::MODULES;
+use crate::depmod::{DepmodError, DepmodOptions, DepmodProgram, DepmodReport, Indexed, SparseRoot, index_modules};
+use crate::kernel::{KernelRelease, MODULES};
 use crate::sandbox::SandboxPolicy;
 
 /// Runs depmod over the tree that stands so far.
@@ -47,6 +47,7 @@ impl DepmodStage {
         let mut options = DepmodOptions::new(self.workspace.clone(), view.epoch.seconds());
         options.policy = self.policy;
         options.jobs = self.jobs;
+        options.added = added(view, &kernel)?;
         Ok(index_modules(view.tree, view.contents, &kernel, &options)?)
     }
 }
@@ -77,6 +78,18 @@ impl Stage for DepmodStage {
     }
 }
 
+/// The modules that the base does not have so, relative to the modules directory. Of a kernel that the base does not have,
+/// those that it was built with came along.
+fn added(view: View<'_>, kernel: &KernelRelease) -> Result<BTreeSet<TreePath>, DepmodError> {
+    let before = SparseRoot::plan(view.base, kernel).map(|plan| plan.files).ok();
+    let is_added = |path: &TreePath, content: &Content| match &before {
+        Some(files) => files.get(path) != Some(content),
+        None => !path.as_bytes().starts_with(b"kernel/"),
+    };
+    let now = SparseRoot::plan(view.tree, kernel)?.files.into_iter();
+    Ok(now.filter(|(path, content)| is_added(path, content)).map(|(path, _)| path).collect())
+}
+
 /// The modules of all kernels of a tree.
 fn modules(tree: &FileTree) -> Vec<(&TreePath, &Inode)> {
     let folder = TreePath::new(MODULES).ok();
@@ -104,6 +117,10 @@ fn notes(report: &DepmodReport) -> Vec<String> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         notes.push(format!("several modules have one name: {}", names.join(", ")));
     }
+    if report.unchecked > 0 {
+        let count = report.unchecked;
+        notes.push(format!("{count} symbols of added modules are in no list: the kernel's exports are known in part"));
+    }
     notes.extend(report.stderr.lines().map(str::to_owned));
     notes
 }
@@ -125,6 +142,7 @@ mod tests {
             program: DepmodProgram::Host("/sbin/depmod".into()),
             stderr: String::new(),
             modules: BTreeMap::new(),
+            unchecked: 0,
             duplicates: Vec::new(),
         };
         assert_eq!(

@@ -52,6 +52,10 @@ pub fn sources(recipe: &Recipe) -> BTreeSet<(RecipePath, Part, String)> {
             StageKind::Modules(modules) => add(&stage.name, Part::Modules, &modules.source),
         }
     }
+    // The image has it, and each signature names it. The key beside it is nobody's to digest.
+    if let Some(sign) = &recipe.modules.sign {
+        add(CONFIGURATION, Part::Whole, std::slice::from_ref(&sign.certificate));
+    }
     if let Some(map) = &recipe.layers.components {
         add(CONFIGURATION, Part::Whole, std::slice::from_ref(map));
     }

@@ -117,8 +117,31 @@ fn exact(package: &PackageRecord) -> String {
     }
 }
 
+/// The lines that make apt take the versions that were fetched, whatever else repositories offer: of names that are
+/// asked for, and of all that these need. Names are asked for as they were, so that what only came along is marked so.
+pub(super) fn pins() -> String {
+    format!(
+        "\
+{{
+  while read -r name version rest; do
+    printf 'Package: %s\\nPin: version %s\\nPin-Priority: 1001\\n\\n' \"$name\" \"$version\"
+  done <{LISTING}
+  cat /etc/apt/preferences 2>/dev/null || :
+}} >{PINS}
+"
+    )
+}
+
+/// Where they are.
+const PINS: &str = "/var/lib/assemble/preferences";
+
 pub(super) fn install(request: &Request) -> String {
-    let line = format!("{}apt_get install --no-download --ignore-missing{}\n", apt_get(), asked(request));
+    let line = format!(
+        "{}{}apt_get install -o Dir::Etc::Preferences={PINS} --no-download --ignore-missing{}\n",
+        apt_get(),
+        pins(),
+        asked(request)
+    );
     match &request.kernel {
         None => line,
         Some(kernel) => format!("{BEFORE_KERNEL}{line}{}", after_kernel(&kernel.release, &kernel.replaced)),

@@ -1,7 +1,27 @@
 //! dkms(8).
 
-use super::super::{Family, INPUT};
+use super::super::Family;
 use super::quoted;
+
+/// The lines that apply each patch of the recipe to the source tree that it fits. A stage may have several trees, and which
+/// one a patch is for only its content says.
+pub(super) const PATCHES: &str = "\
+for patch in /run/assemble/patches/*; do
+  [ -e \"$patch\" ] || continue
+  place=
+  : >/var/lib/assemble/patch
+  for conf in /usr/src/*/dkms.conf; do
+    [ -e \"$conf\" ] || continue
+    tree=${conf%/dkms.conf}
+    patch --batch --forward --strip=1 --dry-run --directory=\"$tree\" <\"$patch\" >>/var/lib/assemble/patch 2>&1 || continue
+    [ -z \"$place\" ] || { echo \"the patch ${patch##*/} fits both $place and $tree\" >&2; exit 1; }
+    place=$tree
+  done
+  [ -n \"$place\" ] || { cat /var/lib/assemble/patch >&2; echo \"the patch ${patch##*/} fits no /usr/src/*/dkms.conf's tree\" >&2; exit 1; }
+  echo \"== patch ${patch##*/} in $place\"
+  patch --batch --forward --strip=1 --directory=\"$place\" <\"$patch\"
+done
+";
 
 /// The lines that compile every source tree that is laid out for DKMS, for `kernel`; with patches of the recipe first.
 ///
@@ -22,7 +42,7 @@ sources={sources}
 [ -e /lib/modules/\"$kernel\"/build ] || {{ mkdir -p /lib/modules/\"$kernel\"; ln -sfn \"$sources\" /lib/modules/\"$kernel\"/build; }}
 mkdir -p /etc/dkms/framework.conf.d /var/lib/dkms
 echo 'sign_file=/bin/true' >/etc/dkms/framework.conf.d/assemble.conf
-value() {{ sed -n \"s/^$1=[\\\"']\\{{0,1\\}}\\([^\\\"' ]*\\).*/\\1/p\" \"$2\" | head -n 1; }}
+{PATCHES}value() {{ sed -n \"s/^$1=[\\\"']\\{{0,1\\}}\\([^\\\"' ]*\\).*/\\1/p\" \"$2\" | head -n 1; }}
 found=
 for conf in /usr/src/*/dkms.conf; do
   [ -e \"$conf\" ] || continue
@@ -33,11 +53,6 @@ for conf in /usr/src/*/dkms.conf; do
   # Where a name is made of others, the directory tells: it is NAME-VERSION.
   case $version in *'$'*|'') version=${{tree##*-}} ;; esac
   case $name in *'$'*|'') name=${{tree##*/}}; name=${{name%-\"$version\"}} ;; esac
-  for patch in {INPUT}/patches/*; do
-    [ -e \"$patch\" ] || continue
-    echo \"== patch ${{patch##*/}}\"
-    patch --batch --forward --strip=1 --directory=\"$tree\" <\"$patch\"
-  done
   echo \"== dkms build $name $version for $kernel\"
   dkms add -m \"$name\" -v \"$version\" || :
   if ! sign_file=/bin/true dkms build -m \"$name\" -v \"$version\" -k \"$kernel\"; then

@@ -138,10 +138,14 @@ done | LC_ALL=C sort >{LISTING}
 }
 
 pub(super) fn install(request: &Request) -> String {
-    let remove = if request.remove.is_empty() {
+    // A kernel of another flavour is of other packages: those of the old one are in nobody's place.
+    let comes = |name: &str| request.install.iter().any(|new| new.split('=').next() == Some(name));
+    let replaced = request.kernel.iter().flat_map(|kernel| &kernel.replaced).filter(|name| !comes(name));
+    let gone: Vec<&str> = request.remove.iter().chain(replaced).map(String::as_str).collect();
+    let remove = if gone.is_empty() {
         String::new()
     } else {
-        format!("dnf remove --cacheonly --disablerepo='*'{}\n", words(request.remove.iter().map(String::as_str)))
+        format!("dnf remove --cacheonly --disablerepo='*'{}\n", words(gone))
     };
     format!(
         "\
@@ -154,9 +158,48 @@ if [ -e \"$1\" ]; then dnf install --cacheonly --disablerepo='*' --setopt=localp
     )
 }
 
-/// Signatures were checked when the packages were fetched.
-pub(super) const UNPACK: &str = "\
-set -- /var/lib/assemble/archives/*.rpm
-if [ -e \"$1\" ]; then rpm --upgrade --nodeps --noscripts --notriggers --nosignature --replacepkgs --oldpackage \"$@\"; fi
-ldconfig
+/// The lines that make the users and groups that files of packages belong to, as far as rpm would not find them: it would
+/// give such files to root and take their setuid bit away. rpm reads /etc alone, where users of the image are not. The
+/// names are all that counts here, as those decide which numbers files get in the image.
+pub(super) const ACCOUNTS: &str = "\
+missing() {
+  file=$1
+  tag=$2
+  shift 2
+  rpm -qp --nosignature --qf \"[%{$tag}\\n]\" \"$@\" | LC_ALL=C sort -u | while read -r name; do
+    [ -z \"$name\" ] || grep -qs \"^$name:\" /etc/\"$file\" || echo \"$name\"
+  done
+}
+number=64000
+for name in $(missing passwd FILEUSERNAME \"$@\"); do
+  grep -s \"^$name:\" /usr/lib/passwd >>/etc/passwd || echo \"$name:x:$number:$number::/:/sbin/nologin\" >>/etc/passwd
+  number=$((number + 1))
+done
+for name in $(missing group FILEGROUPNAME \"$@\"); do
+  grep -s \"^$name:\" /usr/lib/group >>/etc/group || echo \"$name:x:$number:\" >>/etc/group
+  number=$((number + 1))
+done
 ";
+
+/// Signatures were checked when the packages were fetched.
+pub(super) fn unpack() -> String {
+    format!(
+        "\
+set -- {STATE}/archives/*.rpm
+if [ -e \"$1\" ]; then
+{ACCOUNTS}{{
+  status=0
+  rpm --upgrade --nodeps --noscripts --notriggers --nosignature --replacepkgs --oldpackage \"$@\" 2>&1 || status=$?
+  echo $status >{STATE}/status
+}} | tee {STATE}/output
+[ \"$(cat {STATE}/status)\" = 0 ] || exit 1
+if grep -E '(user|group) .* does not exist - using root' {STATE}/output >{STATE}/failed; then
+  echo 'files of packages would belong to root:' >&2
+  cat {STATE}/failed >&2
+  exit 1
+fi
+fi
+ldconfig
+"
+    )
+}

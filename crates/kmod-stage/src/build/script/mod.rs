@@ -125,10 +125,10 @@ pub fn install(family: Family, request: &Request) -> String {
 }
 
 /// The lines that lay down what was fetched, without running scripts of packages: enough for a tool chain.
-pub fn unpack(family: Family) -> &'static str {
+pub fn unpack(family: Family) -> String {
     match family {
-        Family::Debian => apt::UNPACK,
-        Family::Rpm => dnf::UNPACK,
+        Family::Debian => apt::UNPACK.to_owned(),
+        Family::Rpm => dnf::unpack(),
     }
 }
 

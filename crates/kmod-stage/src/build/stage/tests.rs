@@ -12,12 +12,15 @@ use oci_assemble::layer::{Compression, LayerDraft, SealOptions, seal};
 use oci_assemble::testing::memory::{Memory, add_file};
 use oci_assemble::tree::FileTree;
 
+use super::super::dkms::DkmsWork;
+use super::super::kinds::ByFamily;
 use super::super::packages::PackagesWork;
 use super::super::script::{FETCHED, PACKAGES, Request};
-use super::super::{Inputs, key};
+use super::super::{Inputs, Position, Start, key};
 use super::*;
 use crate::builder::{ContainerSpec, ImageId, LocalImage};
 use crate::bundle::{BundleStore, Reuse};
+use crate::manifest::Accounts;
 use crate::podman::{Cancel, ContainerRuntime, Finished, ImageSource, RuntimeError, Version};
 
 /// A runtime whose containers list one package, and which counts them.
@@ -26,6 +29,8 @@ struct Fake {
     version: Version,
     listing: String,
     runs: Arc<AtomicUsize>,
+    /// The manifests that containers started from.
+    started: Arc<Mutex<Vec<Digest>>>,
 }
 
 #[derive(Debug)]
@@ -40,7 +45,10 @@ impl ContainerRuntime for Fake {
         &self.version
     }
 
-    fn import(&self, _: &ImageSource, _: &Cancel) -> Result<ImageId, RuntimeError> {
+    fn import(&self, image: &ImageSource, _: &Cancel) -> Result<ImageId, RuntimeError> {
+        if let ImageSource::Layout { manifest, .. } = image {
+            self.started.lock().unwrap().push(*manifest);
+        }
         Ok(id())
     }
 
@@ -94,17 +102,21 @@ fn line(name: &str) -> String {
 
 fn work() -> PackagesWork {
     let request = Request { install: vec!["tree".into()], ..Request::default() };
-    PackagesWork { request, inputs: Inputs::default(), image: "x".into() }
+    PackagesWork { request, inputs: Inputs::default() }
+}
+
+fn start(scratch: &std::path::Path, name: &[u8]) -> Start {
+    let digest = Digest::of(name);
+    Start { image: ImageSource::Layout { directory: scratch.to_owned(), manifest: digest }, digest }
 }
 
 fn builder(scratch: &std::path::Path, runs: &Arc<AtomicUsize>) -> Builder {
     let store = Dir::open_ambient_dir(scratch, ambient_authority()).unwrap();
     let version = Version(5, 0, 0);
-    let digest = Digest::of(b"base");
     Builder {
-        runtime: Box::new(Fake { version, listing: line("tree"), runs: Arc::clone(runs) }),
-        image: ImageSource::Layout { directory: scratch.to_owned(), manifest: digest },
-        digest,
+        runtime: Box::new(Fake { version, listing: line("tree"), runs: Arc::clone(runs), started: Arc::default() }),
+        base: start(scratch, b"base"),
+        tools: None,
         store: BundleStore::new(store, "test"),
         sources: Vec::new(),
         reuse: Reuse::Allow,
@@ -147,8 +159,9 @@ fn what_is_locked_is_built_or_nothing() {
     let chosen = builder.resolve("packages", &work(), &target).unwrap();
     assert_eq!(chosen.iter().map(render).collect::<Vec<_>>(), [format!("tree 1.0 all sha256:{}", "ab".repeat(32))]);
     assert_eq!(runs.swap(0, Ordering::SeqCst), 1, "one container chooses");
-    let key = |tool| *key(tool, &Digest::of(b"base"), &work(), &target, &chosen).unwrap().digest();
-    assert_eq!(*builder.key(&work(), &target, &chosen).unwrap().digest(), key("test 1"));
+    let at = Position { stage: "packages".into(), base: Digest::of(b"base"), before: Vec::new() };
+    let key = |tool| *key(tool, &Digest::of(b"base"), &work(), &at, &target, &chosen).unwrap().digest();
+    assert_eq!(*builder.key(&work(), &at, &target, &chosen).unwrap().digest(), key("test 1"));
 
     let stage = |locked| BuiltStage::new("packages", Arc::new(work()), Some(Arc::clone(&builder)), Some(locked));
     let error = stage(chosen.clone()).held_to(key("test 2")).produce(view).unwrap_err();
@@ -162,4 +175,38 @@ fn what_is_locked_is_built_or_nothing() {
     assert!(error.contains("tree 1.0 all") && error.contains("is not in the lock"), "{error}");
     let pinned = stage(chosen).resolve().unwrap();
     assert_eq!(pinned.inputs["packages"], "1 locked");
+}
+
+#[test]
+fn packages_are_installed_on_the_base_whatever_compiles() {
+    let temp = tempfile::tempdir().unwrap();
+    let started = Arc::<Mutex<Vec<Digest>>>::default();
+    let runtime =
+        Fake { version: Version(5, 0, 0), listing: line("tree"), runs: Arc::default(), started: Arc::clone(&started) };
+    let mut builder = builder(temp.path(), &Arc::default());
+    builder.runtime = Box::new(runtime);
+    builder.tools = Some(start(temp.path(), b"tools"));
+    let mut tree = FileTree::new();
+    add_file(&mut tree, "var/lib/dpkg/status", 0o644, "Package: base\n");
+    let contents = Memory::default();
+    let epoch = Epoch::new(0).unwrap();
+    let view = View { base: &tree, tree: &tree, contents: &contents, epoch, architecture: "amd64" };
+    let target = BuiltStage::target(view).unwrap();
+    let compiles = DkmsWork {
+        stage: "own".into(),
+        kind: "dkms",
+        packages: ByFamily::default(),
+        modules: ByFamily::default(),
+        userspace: ByFamily::default(),
+        overrides: Vec::new(),
+        accounts: Accounts::default(),
+        record: false,
+        inputs: Inputs::default(),
+    };
+    builder.resolve("packages", &work(), &target).unwrap();
+    builder.resolve("own", &compiles, &target).unwrap();
+    assert_eq!(*started.lock().unwrap(), [Digest::of(b"base"), Digest::of(b"tools")]);
+    let at = builder.position("own", &[]).unwrap();
+    let key = |work: &dyn Work| builder.key(work, &at, &target, &BTreeSet::new()).unwrap().inputs()["builder"].clone();
+    assert_eq!([key(&work()), key(&compiles)], [b"base".as_slice(), b"tools"].map(|name| Digest::of(name).to_string()));
 }

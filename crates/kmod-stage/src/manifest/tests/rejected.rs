@@ -138,7 +138,7 @@ fn owners_that_the_image_does_not_know() {
     add_file(&mut base, "usr/lib/sysusers.d/z.conf", 0o644, "u zed -\n");
     let selected = select(&builder, &base, &options(&["zed"])).unwrap();
     assert!(
-        text(&selected.generated, "usr/lib/tmpfiles.d/50-assemble-tool.conf")
+        text(&selected.generated, "usr/lib/tmpfiles.d/50-assemble.tool.conf")
             .contains("d /var/lib/zed 0755 zed root -")
     );
 }

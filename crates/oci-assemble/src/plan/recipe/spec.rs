@@ -282,7 +282,7 @@ pub struct Vex {
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Builder {
-    /// What builders start from; the base image when absent.
+    /// What builders that compile start from; the base image when absent.
     #[serde(with = "super::text::option")]
     pub image: Option<ImageReference>,
     /// OCI runtime: crun or runc.

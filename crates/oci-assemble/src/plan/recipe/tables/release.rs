@@ -200,7 +200,12 @@ pub(super) const TABLES: &[Table] = &[
         shape: Shape::Once,
         doc: "The containers that compile modules and install packages.",
         keys: &[
-            optional("image", IMAGE, "the base image", "What builders start from."),
+            optional(
+                "image",
+                IMAGE,
+                "the base image",
+                "What builders that compile start from; packages are always installed on the base.",
+            ),
             optional("runtime", Form::Text(Rule::Choice(&["crun", "runc"])), "podman's", "OCI runtime of podman."),
             optional(
                 "arguments",
