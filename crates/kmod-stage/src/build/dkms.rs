@@ -299,3 +299,6 @@ pub(super) fn tools(family: Family, kernel: &str) -> Vec<String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
