@@ -32,6 +32,9 @@ use crate::works;
 /// How long one container may run: the slowest module is compiled in a tenth of that on two processors.
 const TIMEOUT: Duration = Duration::from_hours(6);
 
+/// How long removing a container may take when a second signal comes.
+const IMPATIENT: Duration = Duration::from_secs(10);
+
 /// Name and version of this program.
 pub(crate) const TOOL: &str = concat!("assemble ", env!("CARGO_PKG_VERSION"));
 
@@ -286,6 +289,8 @@ pub(crate) fn interruptible() -> Result<Cancel, Failure> {
             if BUILDING.load(Ordering::SeqCst) && !watched.is_cancelled() {
                 watched.cancel();
             } else {
+                // Nobody wants to wait for what the first signal began, but what runs elsewhere must not stay.
+                watched.abandon(IMPATIENT);
                 // Ends the process as the signal would have.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }

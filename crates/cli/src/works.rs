@@ -87,7 +87,7 @@ pub(crate) fn packages(job: &Job) -> Result<Option<PackagesWork>, Failure> {
         install: table.install.clone(),
         remove: table.remove.clone(),
         downgrade: table.downgrade.clone(),
-        kernel: None,
+        ..Request::default()
     };
     Ok(Some(PackagesWork { request, inputs }))
 }

@@ -11,7 +11,7 @@ use kmod_stage::bundle::{PackageRecord, Reuse};
 use kmod_stage::kernel::KernelRelease;
 use oci_assemble::image::{Digest, ImageReference};
 use oci_assemble::layer::Gate;
-use oci_assemble::plan::kernel::KernelChoice;
+use oci_assemble::plan::kernel::{Direction, KernelChoice};
 use oci_assemble::plan::lock::{Drift, ImagePin, Lock, Package, PlatformLock, StageLock};
 use oci_assemble::plan::step::View;
 use oci_assemble::store::{CacheDir, KeptContents};
@@ -186,6 +186,11 @@ fn pin(
             let choice = old.map_or_else(|| chooser.kernel(work, &target, view), Ok)?;
             let release = KernelRelease::new(&choice.release).context(Class::Data, "reading the locked kernel")?;
             after.kernel = Some(release);
+            if choice.direction != Direction::Keep {
+                let image = choice.install.iter().find_map(|package| package.strip_prefix("linux-image-"));
+                let version = image.and_then(|package| package.split_once('='));
+                after.kernel_version = version.map(|(_, version)| version.to_owned());
+            }
             kernel = Some(choice);
         }
         let chosen =

@@ -97,7 +97,12 @@ impl DkmsWork {
         if target.family == Family::Rpm && self.inputs.below("patches").next().is_some() {
             packages.push("patch".into());
         }
-        compile_request(target.family, &kernel, &packages, self.userspace.of(target.family))
+        compile_request(
+            target.family,
+            (&kernel, target.kernel_version.as_deref()),
+            &packages,
+            self.userspace.of(target.family),
+        )
     }
 
     /// The modules in the one form, where the kernel finds them.
@@ -294,3 +299,6 @@ pub(super) fn tools(family: Family, kernel: &str) -> Vec<String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

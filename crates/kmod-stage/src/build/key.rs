@@ -79,6 +79,7 @@ mod tests {
         let target = Target {
             family: Family::Debian,
             kernel: None,
+            kernel_version: None,
             architecture: "amd64".into(),
             epoch: Epoch::new(0).unwrap(),
         };

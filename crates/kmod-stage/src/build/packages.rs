@@ -38,7 +38,7 @@ impl Work for PackagesWork {
     }
 
     fn settings(&self) -> BTreeMap<String, String> {
-        let Request { install, remove, downgrade, kernel } = &self.request;
+        let Request { install, remove, downgrade, kernel, rather: _ } = &self.request;
         let kernel: Vec<String> = kernel.iter().map(|kernel| kernel.release.clone()).collect();
         [("install", install), ("remove", remove), ("downgrade", downgrade), ("kernel", &kernel)]
             .into_iter()

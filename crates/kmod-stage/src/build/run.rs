@@ -199,6 +199,10 @@ impl Builder {
         let export = Export::save(container.export()?, file, IndexOptions::default())?;
         container.remove()?;
         let harvest = work.harvest(&export, target, view).map_err(BuildError::Harvest)?;
+        // No container looks any more.
+        if self.cancel.is_cancelled() {
+            return Err(RuntimeError::Cancelled.into());
+        }
         notes.extend(harvest.record.notes.iter().cloned());
         let record = BundleRecord {
             kind: work.kind().to_owned(),

@@ -9,6 +9,7 @@ use oci_assemble::layer::Contents;
 use oci_assemble::plan::step::{Pinned, Produced, Stage, StageError, View};
 use oci_assemble::tree::{Content, TreeDelta, TreePath};
 
+use super::offers::base_kernel;
 use super::{BuildError, Builder, Earlier, Family, Target, Work, render};
 use crate::bundle::{BundleContents, PackageRecord};
 use crate::kernel::{Kernels, MODULES};
@@ -108,7 +109,12 @@ impl BuiltStage {
         let family = Family::of(view.base).ok_or(BuildError::NoPackages)?;
         let mut kernels = Kernels::find(view.tree).bootable;
         let kernel = if kernels.len() == 1 { kernels.pop() } else { None };
-        Ok(Target { family, kernel, architecture: view.architecture.to_owned(), epoch: view.epoch })
+        // That of the image so far, to which packages may have brought another kernel.
+        let so_far = View { base: view.tree, ..view };
+        let package = kernel.as_ref().and_then(|kernel| base_kernel(kernel, so_far).ok());
+        let kernel_version = package.map(|package| package.version.to_string());
+        let architecture = view.architecture.to_owned();
+        Ok(Target { family, kernel, kernel_version, architecture, epoch: view.epoch })
     }
 
     fn shared(&self, view: View<'_>) -> Result<&Shared, StageError> {

@@ -20,6 +20,8 @@ pub struct Target {
     pub family: Family,
     /// The kernel of the image, when it has one.
     pub kernel: Option<KernelRelease>,
+    /// The version of its package, where the package database knows it: one release may have several.
+    pub kernel_version: Option<String>,
     /// Architecture, as OCI spells it.
     pub architecture: String,
     /// The date of everything new.

@@ -53,6 +53,12 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Gives it no more than `limit`.
+    pub(super) fn within_time(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     /// Starts it in `directory`.
     pub(super) fn within(mut self, directory: &Path) -> Self {
         self.directory = Some(directory.to_owned());

@@ -20,6 +20,7 @@ pub(super) struct Container<'a> {
 impl<'a> Container<'a> {
     /// Stands for a container from before its creation: a call that is cut short may have made it.
     pub(super) fn new(podman: &'a Podman, spec: &ContainerSpec, cancel: &Cancel) -> Self {
+        cancel.watch(&podman.settings, &spec.name);
         Self { podman, spec: spec.clone(), cancel: cancel.clone(), removed: false }
     }
 
@@ -27,6 +28,7 @@ impl<'a> Container<'a> {
     pub(super) fn remove_now(&mut self) -> Result<(), RuntimeError> {
         self.podman.plain(remove_arguments(&self.podman.settings, &self.spec.name)).output()?;
         self.removed = true;
+        self.cancel.forget(&self.spec.name);
         Ok(())
     }
 

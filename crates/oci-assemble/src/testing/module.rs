@@ -10,6 +10,8 @@ pub struct TestModule<'a> {
     pub depends: &'a str,
     /// Symbol and checksum of each use; without a checksum there is none in `__versions`.
     pub imports: &'a [(&'a str, Option<u32>)],
+    /// Symbol and checksum of uses that are in the two lists of newer kernels, where names can be long.
+    pub extended: &'a [(&'a str, u32)],
     /// Symbol, checksum, and whether it is for compatible licences only.
     pub exports: &'a [(&'a str, u32, bool)],
     /// A text in its code.
@@ -29,6 +31,7 @@ impl Default for TestModule<'_> {
             license: "GPL",
             depends: "",
             imports: &[],
+            extended: &[],
             exports: &[],
             text: "",
             debug: false,
@@ -115,6 +118,12 @@ impl TestModule<'_> {
         if self.debug {
             sections.push(section(".debug_info", 1, 0, vec![1; 100]));
             sections.push(section(".rela.debug_info", 4, 0x40, self.relocation(3)));
+        }
+        if !self.extended.is_empty() {
+            let crcs = self.extended.iter().flat_map(|(_, crc)| self.word(*crc)).collect();
+            let names = self.extended.iter().flat_map(|(name, _)| [name.as_bytes(), b"\0"].concat()).collect();
+            sections.push(section("__version_ext_crcs", 1, 2, crcs));
+            sections.push(section("__version_ext_names", 1, 2, names));
         }
         let table = sections.len() as u32;
         sections.push(section(".symtab", 2, 0, symbols));

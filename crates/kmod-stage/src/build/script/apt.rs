@@ -50,16 +50,21 @@ fn asked(request: &Request) -> String {
 
 pub(super) fn fetch(request: &Request, locked: Option<&BTreeSet<PackageRecord>>) -> String {
     let names = match locked {
-        None => asked(request),
+        None => {
+            let rather = request.rather.iter();
+            let rather = rather.map(|(name, version)| format!(" \"$(offered {} {})\"", quoted(name), quoted(version)));
+            format!("{}{}", rather.collect::<String>(), asked(request))
+        }
         Some(packages) => {
             let exact: Vec<String> = packages.iter().map(exact).collect();
             let removed = removed(request);
             format!(" --allow-downgrades{}", words(exact.iter().chain(&removed).map(String::as_str)))
         }
     };
+    let offered = if request.rather.is_some() { OFFERED } else { "" };
     format!(
         "\
-{HEAD}{}{}{}apt_get install --download-only{names}
+{HEAD}{}{}{}{offered}apt_get install --download-only{names}
 cd /var/cache/apt/archives
 for file in *.deb; do
   [ -e \"$file\" ] || continue
@@ -72,6 +77,14 @@ done | LC_ALL=C sort >{LISTING}
         update(),
     )
 }
+
+/// The function that says how to ask for a package in a version that may not be there any more.
+pub(super) const OFFERED: &str = "\
+offered() {
+  if apt-cache -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/var/lib/assemble/sources show \"$1=$2\" 2>/dev/null |
+    grep -qxF \"Version: $2\"; then echo \"$1=$2\"; else echo \"$1\"; fi
+}
+";
 
 /// The lines that ask the repositories of the image and of the recipe.
 fn update() -> String {

@@ -59,6 +59,8 @@ pub struct Request {
     pub remove: Vec<String>,
     /// `NAME=VERSION` to be there in that version, which may be older than the installed one.
     pub downgrade: Vec<String>,
+    /// A name to be there in a version if that is offered, and else in the newest.
+    pub rather: Option<(String, String)>,
     /// The kernel that takes the place of the base's, where it does; its packages are among those to install.
     pub kernel: Option<NewKernel>,
 }
@@ -73,10 +75,21 @@ pub struct NewKernel {
 }
 
 /// What is asked for to compile modules for `kernel`, and to have the files of `userspace`.
-pub fn compile_request(family: Family, kernel: &str, packages: &[String], userspace: &[String]) -> Request {
+///
+/// Of a kernel in several versions (Debian keeps a release over many of them) the headers are those of `version`, where
+/// repositories still have them.
+pub fn compile_request(
+    family: Family,
+    (kernel, version): (&str, Option<&str>),
+    packages: &[String],
+    userspace: &[String],
+) -> Request {
     let mut install = super::dkms::tools(family, kernel);
     install.extend(packages.iter().chain(userspace).cloned());
-    Request { install, ..Request::default() }
+    let rather = version.filter(|_| family == Family::Debian);
+    let rather = rather.map(|version| (format!("linux-headers-{kernel}"), version.to_owned()));
+    install.retain(|name| rather.as_ref().is_none_or(|(rather, _)| rather != name));
+    Request { install, rather, ..Request::default() }
 }
 
 /// The script that fetches packages and everything they need, and lists them.

@@ -12,6 +12,7 @@ fn request() -> Request {
         install: vec!["tree".into(), "it's".into()],
         remove: vec!["nano".into()],
         downgrade: vec!["kmod=30-1".into()],
+        rather: None,
         kernel: Some(NewKernel { release: "6.1.0-57-amd64".into(), replaced: vec!["old-kernel".into()] }),
     }
 }
@@ -30,7 +31,8 @@ fn locked() -> BTreeSet<PackageRecord> {
 fn all() -> Vec<(String, String)> {
     let mut scripts = Vec::new();
     for family in [Family::Debian, Family::Rpm] {
-        let compile = compile_request(family, "6.1.0-56-amd64", &["zfs-dkms".into()], &["zfs".into()]);
+        let compile =
+            compile_request(family, ("6.1.0-56-amd64", Some("6.1.170-1")), &["zfs-dkms".into()], &["zfs".into()]);
         for (name, text) in [
             ("fetch", fetch(family, &request(), None)),
             ("fetch-locked", fetch(family, &request(), Some(&locked()))),
@@ -73,7 +75,9 @@ fn package_managers_are_asked_for_what_the_recipe_says() {
     );
     assert_eq!(
         lines("apt fetch-compile", "apt_get install"),
-        ["apt_get install --download-only dkms patch linux-headers-6.1.0-56-amd64 zfs-dkms zfs"]
+        [
+            "apt_get install --download-only \"$(offered linux-headers-6.1.0-56-amd64 6.1.170-1)\" dkms patch zfs-dkms zfs"
+        ]
     );
     let download = "dnf install --downloadonly --destdir=/var/lib/assemble/archives --setopt=gpgcheck=True";
     assert_eq!(
@@ -213,6 +217,14 @@ fn apt_installs_what_was_fetched_and_nothing_newer() {
         let lines = text.lines().filter(|line| line.starts_with("Inst "));
         lines.map(|line| line.split_whitespace().take(3).skip(1).collect::<Vec<_>>().join(" ")).collect()
     };
+    // Versions that are offered are asked for by number.
+    let cache: Vec<String> = options.iter().map(|option| format!("-o {option}")).collect();
+    let offered = apt::OFFERED.replace(
+        "-o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/var/lib/assemble/sources",
+        &cache.join(" "),
+    );
+    let (_, text) = shell(&format!("{offered}offered tool 1.0-1; offered tool 3.0-1; offered none 1"));
+    assert_eq!(text, "tool=1.0-1\ntool\nnone\n");
     assert_eq!(chosen(&[]), ["libtool (1:2.0", "tool (2.0-1"]);
     let listing = format!("libtool 1:1.0 all {0} 1\ntool 1.0-1 all {0} 1\n", "ab".repeat(32));
     std::fs::write(at("fetched/packages"), listing).unwrap();

@@ -16,10 +16,11 @@ use super::super::dkms::DkmsWork;
 use super::super::kinds::ByFamily;
 use super::super::packages::PackagesWork;
 use super::super::script::{FETCHED, PACKAGES, Request};
-use super::super::{Inputs, Position, Start, key};
+use super::super::{Harvest, HarvestError, Inputs, Position, Start, Step, key};
 use super::*;
 use crate::builder::{ContainerSpec, ImageId, LocalImage};
-use crate::bundle::{BundleStore, Reuse};
+use crate::bundle::{BundleRecord, BundleStore, Reuse};
+use crate::capture::Export;
 use crate::manifest::Accounts;
 use crate::podman::{Cancel, ContainerRuntime, Finished, ImageSource, RuntimeError, Version};
 
@@ -209,4 +210,48 @@ fn packages_are_installed_on_the_base_whatever_compiles() {
     let at = builder.position("own", &[]).unwrap();
     let key = |work: &dyn Work| builder.key(work, &at, &target, &BTreeSet::new()).unwrap().inputs()["builder"].clone();
     assert_eq!([key(&work()), key(&compiles)], [b"base".as_slice(), b"tools"].map(|name| Digest::of(name).to_string()));
+}
+
+/// Work during whose harvest somebody loses patience.
+#[derive(Debug)]
+struct Interrupted(PackagesWork, Cancel);
+
+impl Work for Interrupted {
+    fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+
+    fn settings(&self) -> BTreeMap<String, String> {
+        self.0.settings()
+    }
+
+    fn inputs(&self) -> &Inputs {
+        self.0.inputs()
+    }
+
+    fn script(&self, step: Step<'_>, target: &Target) -> String {
+        self.0.script(step, target)
+    }
+
+    fn harvest(&self, _: &Export, _: &Target, _: View<'_>) -> Result<Harvest, HarvestError> {
+        self.1.cancel();
+        Ok(Harvest { delta: TreeDelta::new(), record: BundleRecord::default() })
+    }
+}
+
+#[test]
+fn an_interruption_counts_when_no_container_runs() {
+    let temp = tempfile::tempdir().unwrap();
+    let builder = builder(temp.path(), &Arc::default());
+    let mut tree = FileTree::new();
+    add_file(&mut tree, "var/lib/dpkg/status", 0o644, "Package: base\n");
+    let contents = Memory::default();
+    let epoch = Epoch::new(0).unwrap();
+    let view = View { base: &tree, tree: &tree, contents: &contents, epoch, architecture: "amd64" };
+    let target = BuiltStage::target(view).unwrap();
+    let work = Interrupted(work(), builder.cancel.clone());
+    let position = builder.position("packages", &[]).unwrap();
+    let error = builder.run(&position, &work, &target, view, None).unwrap_err();
+    assert!(matches!(error, BuildError::Runtime(RuntimeError::Cancelled)), "{error}");
+    assert!(builder.made.lock().unwrap().is_empty());
 }

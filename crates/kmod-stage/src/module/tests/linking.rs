@@ -129,3 +129,25 @@ fn without_a_list_the_kernels_own_modules_tell_a_part() {
         )
     );
 }
+
+#[test]
+fn checksums_of_names_that_are_too_long_for_records_count() {
+    let long = "a_rather_long_name_".repeat(5);
+    let imports = [(long.as_str(), None), ("printk", Some(1))];
+    let extended = [(long.as_str(), 7), ("printk", 1)];
+    let module = TestModule { name: "new", imports: &imports, extended: &extended, ..TestModule::default() };
+    for (machine, wide, little_endian) in [(62, true, true), (22, true, false), (40, false, true)] {
+        let module = TestModule { machine, wide, little_endian, ..module };
+        let expects = Candidate::parse(&module.build()).unwrap().symbols.expects;
+        assert_eq!((expects[&long], expects["printk"]), (7, 1), "{machine}");
+    }
+    let exports = |crc: u32| {
+        let list = format!("{crc:#010x}\t{long}\tvmlinux\tEXPORT_SYMBOL\t\n{SYMVERS}");
+        Exports::of_symvers(&Symvers::parse(list.as_bytes()).unwrap())
+    };
+    assert_eq!(check(vec![("extra/new.ko", candidate(module))], &exports(7)), Default::default());
+    assert_eq!(
+        check(vec![("extra/new.ko", candidate(module))], &exports(8)).0,
+        [format!("extra/new.ko was built against another {long:?}: checksum 0x00000007, here it is 0x00000008")]
+    );
+}
