@@ -13,6 +13,7 @@ use crate::testing::memory::{Memory, add, add_file};
 use crate::testing::tree::arbitrary_tree;
 use crate::tree::{Content, FileTree, Inode, Kind, Meta, TreePath};
 
+mod history;
 mod packing;
 mod told;
 
