@@ -34,9 +34,8 @@ pub fn after(items: &[Item], before: &[Kept], max: usize) -> Vec<BTreeSet<usize>
     let mut rest = Rest { items, before, max, rules: Rules::new(items, max), kept, pool };
     rest.make_room();
     let new = rest.arrange();
-    let members = |(at, layer): (usize, &Kept)| match rest.kept.contains(&at) {
-        true => layer.members.clone(),
-        false => BTreeSet::new(),
+    let members = |(at, layer): (usize, &Kept)| {
+        if rest.kept.contains(&at) { layer.members.clone() } else { BTreeSet::new() }
     };
     let mut layers: Vec<BTreeSet<usize>> = before.iter().enumerate().map(members).collect();
     place(items, before, &mut layers, new);
@@ -167,9 +166,7 @@ impl Rest<'_> {
 
     /// The expected cost of a layer. Catch-alls cost nothing here: they are small by rule, and nothing is spent on them.
     fn cost_of(&self, members: &BTreeSet<usize>) -> f64 {
-        match members.iter().any(|index| self.items[*index].catch_all) {
-            true => 0.0,
-            false => cost(self.items, members.iter().copied()),
-        }
+        let catch_all = members.iter().any(|index| self.items[*index].catch_all);
+        if catch_all { 0.0 } else { cost(self.items, members.iter().copied()) }
     }
 }
