@@ -36,6 +36,7 @@ mod component;
 mod delta;
 mod draft;
 mod files;
+mod fingerprint;
 mod map;
 mod neutral;
 mod place;
