@@ -44,6 +44,7 @@ mod recorded;
 mod settled;
 mod split;
 mod stability;
+mod told;
 mod value;
 mod work;
 
