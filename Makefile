@@ -46,6 +46,7 @@ test:
 	@$(STEP) 'clients' tests/clients/clients.sh $(IMAGE)
 	@$(STEP) 'image, cut anew' $(ASSEMBLE) rechunk --max-layers 16 --previous none oci:$(IMAGE) oci:$(CUT)
 	@$(STEP) 'lint of the image, cut anew' $(ASSEMBLE) lint oci:$(CUT)
+	@$(STEP) 'tree of the image, cut anew' tests/clients/same-tree.sh oci:$(IMAGE) oci:$(CUT)
 	@$(STEP) 'clients of the image, cut anew' tests/clients/clients.sh $(CUT)
 	@$(STEP) 'boot' tests/boot/boot.sh $(IMAGE) probe 'probe: loaded, answer 42, level 2'
 	@$(STEP) 'signatures: cosign, skopeo, podman' tests/peers/signatures.sh $(ASSEMBLE) $(WORK)

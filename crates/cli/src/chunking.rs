@@ -1,29 +1,30 @@
 //! Cutting a tree into layers and writing them, for `rechunk` and for recipes with `layers.mode = "full"`.
 
 use std::num::NonZero;
-use std::path::Path;
-use std::sync::Arc;
 
 use oci_assemble::chunk::{
-    Chunking, ChunkingOptions, ComponentMap, Components, LABEL, Recorded, check, draft, largest_first, neutral,
+    Chunking, ChunkingOptions, ComponentMap, Components, LABEL, check, draft, largest_first, neutral,
 };
-use oci_assemble::image::{Descriptor, Epoch, History, Image, ImageReference, Layer, Platform};
+use oci_assemble::image::{Descriptor, Digest, Encoding, Epoch, History, Image, Layer, MediaType};
 use oci_assemble::layer::{Compression, Contents, LayerDraft, SealOptions, measure};
 use oci_assemble::pkgdb;
 use oci_assemble::plan::assemble::seal_layer;
-use oci_assemble::store::CacheDir;
+use oci_assemble::store::{CacheDir, Unpacked};
 use oci_assemble::tree::FileTree;
 use serde_json::{Value, json};
 
-use crate::args::SourceArgs;
 use crate::cmd::build::LAYER_ANNOTATION;
 use crate::exit::{Class, Context, Failure};
 use crate::output::Writing;
+use crate::previous::Previous;
 use crate::ui::{Ui, bytes};
-use crate::wire::{self, BlobCache, OpenedImage};
 
-/// Memory of the program itself, of an indexed tree and of its layers' drafts, in bytes: measured on 60,000 files.
+/// Memory of the program itself, of an indexed tree and of its layers' drafts, in bytes: measured on [`OWN_ENTRIES`].
 const OWN_MEMORY: u64 = 144 << 20;
+/// Entries of a tree that [`OWN_MEMORY`] is for.
+const OWN_ENTRIES: u64 = 60_000;
+/// Compressed bytes for each entry of a tree, at least: before layers are read, their number is only guessed.
+const ENTRY_BYTES: u64 = 10 << 10;
 /// Memory of one layer that is being compressed, in bytes: buffers, and a job of zstd with its window.
 const LAYER_MEMORY: u64 = 48 << 20;
 /// What a compressed byte is expected to be of an uncompressed one, where no image says: zstd on binaries.
@@ -39,94 +40,25 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Divides `cap` bytes: half of what is left beside the program may go to layers in the making.
-    pub(crate) fn divide(cap: u64, jobs: NonZero<usize>) -> Self {
-        let left = cap.saturating_sub(OWN_MEMORY);
+    /// Divides `cap` bytes for cutting `image`: half of what is left beside the program may go to layers in the making.
+    pub(crate) fn divide(cap: u64, image: &Image, jobs: NonZero<usize>) -> Self {
+        let left = cap.saturating_sub(own(image));
         let fit = usize::try_from(left / 2 / LAYER_MEMORY).unwrap_or(usize::MAX);
         let jobs = jobs.min(NonZero::new(fit).unwrap_or(NonZero::<usize>::MIN));
         let making = LAYER_MEMORY.saturating_mul(jobs.get() as u64);
         Self { held: left.saturating_sub(making), jobs }
     }
-}
 
-/// The image before, by which layers are kept.
-pub(crate) struct Previous {
-    pub(crate) recorded: Recorded,
-    /// The image, unless only its record is there.
-    pub(crate) image: Option<OpenedImage>,
-}
-
-/// Where the chunking of the image before comes from.
-#[derive(Clone, Debug)]
-pub(crate) enum Wanted<'a> {
-    /// The image being replaced, if there is one and it says anything.
-    Replaced(&'a ImageReference),
-    /// An image, or a file with a record.
-    Named(&'a str),
-    /// Nothing is to be kept.
-    None,
-}
-
-impl<'a> Wanted<'a> {
-    pub(crate) fn new(named: Option<&'a str>, replaced: &'a ImageReference) -> Self {
-        match named {
-            None => Self::Replaced(replaced),
-            Some("none") => Self::None,
-            Some(name) => Self::Named(name),
-        }
-    }
-
-    pub(crate) fn open(
-        self,
-        platform: &Platform,
-        source: &SourceArgs,
-        cache: Option<&Arc<CacheDir>>,
-        blobs: &BlobCache,
-    ) -> Result<Option<Previous>, Failure> {
-        match self {
-            Self::None => Ok(None),
-            Self::Replaced(place) => {
-                if !wire::is_local(place) {
-                    return Ok(None);
-                }
-                // Nothing is there yet, or nothing that says how it was cut: both are the first time.
-                let Ok(image) = wire::image(place, Some(platform), source, cache, blobs) else { return Ok(None) };
-                let recorded = Recorded::of(&image.image).ok().flatten();
-                Ok(recorded.map(|recorded| Previous { recorded, image: Some(image) }))
-            }
-            Self::Named(name) => named(name, platform, source, cache, blobs).map(Some),
-        }
+    /// The least that cutting `image` takes, whatever the cap.
+    pub(crate) fn least(image: &Image) -> u64 {
+        own(image) + LAYER_MEMORY
     }
 }
 
-fn named(
-    name: &str,
-    platform: &Platform,
-    source: &SourceArgs,
-    cache: Option<&Arc<CacheDir>>,
-    blobs: &BlobCache,
-) -> Result<Previous, Failure> {
-    if name.parse::<ImageReference>().is_err() {
-        let path = Path::new(name);
-        let text = std::fs::read_to_string(path).context(Class::Usage, format!("reading the record {name}"))?;
-        return Ok(Previous { recorded: record(&text, name)?, image: None });
-    }
-    let image = wire::image(&wire::reference(name)?, Some(platform), source, cache, blobs)?;
-    let recorded = Recorded::of(&image.image).context(Class::Data, format!("reading how {name} was cut"))?;
-    let recorded = recorded.ok_or_else(|| {
-        Failure::new(Class::Usage, format!("{name} does not say how its layers were cut"))
-            .hint("only images that `assemble rechunk` or a recipe with layers.mode = \"full\" wrote can be followed")
-    })?;
-    Ok(Previous { recorded, image: Some(image) })
-}
-
-/// The record by itself, or in the document that `rechunk --json` prints.
-fn record(text: &str, name: &str) -> Result<Recorded, Failure> {
-    let context = || format!("reading the record {name}");
-    let document: Result<Value, _> = serde_json::from_str(text);
-    let document = document.context(Class::Usage, context())?;
-    let record = document.get("record").unwrap_or(&document).to_string();
-    Recorded::parse(&record, name).context(Class::Usage, context())
+/// Memory of the program with the tree of `image`.
+fn own(image: &Image) -> u64 {
+    let stored: u64 = image.layers().map(|(descriptor, _)| descriptor.size).sum();
+    (stored / ENTRY_BYTES).saturating_mul(OWN_MEMORY / OWN_ENTRIES).max(OWN_MEMORY)
 }
 
 /// A tree cut into layers.
@@ -141,6 +73,8 @@ pub(crate) struct CutOptions<'a> {
     pub(crate) max: usize,
     pub(crate) map: &'a ComponentMap,
     pub(crate) previous: Option<&'a Previous>,
+    /// The encoding that layers must have to be kept, when that matters.
+    pub(crate) encoding: Option<Encoding>,
     pub(crate) epoch: Epoch,
 }
 
@@ -157,10 +91,40 @@ pub(crate) fn cut(
     let neutral = neutral(tree, packages.as_ref());
     let components = Components::new(&neutral, tree, packages.as_ref(), options.map);
     let previous = options.previous.map(|previous| &previous.recorded);
-    let chunking =
-        Chunking::new(&components, ChunkingOptions { max: options.max, packages: packages.as_ref(), previous });
+    let CutOptions { max, encoding, .. } = *options;
+    let chunking = Chunking::new(&components, ChunkingOptions { max, packages: packages.as_ref(), previous, encoding });
     let drafts = draft(&chunking, &components, &neutral, options.epoch.seconds()).context(Class::Data, context)?;
     Ok(Cut { chunking, drafts })
+}
+
+/// How layers are compressed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Compressing {
+    /// New layers.
+    pub(crate) new: Compression,
+    /// Whether layers of the image before may be compressed otherwise.
+    pub(crate) any: bool,
+}
+
+impl Compressing {
+    /// All layers, as somebody asked for it.
+    pub(crate) fn all(compression: Compression) -> Self {
+        Self { new: compression, any: false }
+    }
+
+    /// As the image before: nobody asked for anything else.
+    pub(crate) fn like(previous: Option<&Previous>) -> Self {
+        let image = previous.and_then(|previous| previous.image.as_ref());
+        let gzip = |(descriptor, _): (&Descriptor, _)| descriptor.media_type.encoding() == Some(Encoding::Gzip);
+        let all = image.is_some_and(|opened| opened.image.layers().all(gzip));
+        let new = if all { Compression::GZIP_DEFAULT } else { Compression::DEFAULT };
+        Self { new, any: true }
+    }
+
+    /// The encoding that a layer must have to be kept, when that matters.
+    pub(crate) fn wanted(self) -> Option<Encoding> {
+        self.new.media_type().encoding().filter(|_| !self.any)
+    }
 }
 
 /// A layer, and whether the image before had its blob.
@@ -175,40 +139,50 @@ pub(crate) fn write(
     contents: &dyn Contents,
     output: &Writing,
     previous: Option<&Previous>,
-    compression: Compression,
+    compressing: Compressing,
+    cache: Option<&CacheDir>,
     jobs: NonZero<usize>,
 ) -> Result<Vec<Written>, Failure> {
     let sizes: Vec<u64> = cut.chunking.layers.iter().map(|chunk| chunk.bytes).collect();
+    let unpacked = Unpacked::new(cache);
+    let image = previous.and_then(|previous| previous.image.as_ref());
     let written = largest_first(&sizes, jobs, |number| {
         let draft = cut.drafts[number].clone().with_annotation(LAYER_ANNOTATION, cut.drafts[number].name());
         let context = || format!("writing the layer {}", draft.name());
-        if let Some(layer) = kept(cut, number, &draft, contents, compression).context(Class::Io, context())? {
+        if let Some((blob, diff_id)) = &cut.chunking.layers[number].before
+            && let Some(image) = image
+            && let Some(layer) =
+                kept(blob, diff_id, &draft, contents, compressing).context(Class::Io, context())?
+            // A configuration may lie of its layers, and a blob be one that not everybody unpacks to its end.
+            && unpacked.holds(&*image.blobs, &layer.descriptor, diff_id).context(Class::Data, context())?
+        {
             return Ok(Written { layer, reused: true });
         }
         // One thread a layer: many are written at the same time, and the bytes are the same for any number.
-        let options = SealOptions { compression, threads: NonZero::<usize>::MIN };
+        let options = SealOptions { compression: compressing.new, threads: NonZero::<usize>::MIN };
         let layer = seal_layer(&draft, contents, output.sink()?, options).context(Class::Io, context())?;
+        unpacked.remember(&layer.descriptor, &layer.diff_id);
         Ok(Written { layer, reused: false })
     })?;
     let reused: Vec<Descriptor> =
         written.iter().filter(|layer| layer.reused).map(|written| written.layer.descriptor.clone()).collect();
-    if let Some(image) = previous.and_then(|previous| previous.image.as_ref()) {
+    if let Some(image) = image {
         output.take(&*image.blobs, &reused, jobs)?;
     }
     Ok(written)
 }
 
-/// The layer of the image before that draft `number` is, when it is.
+/// The layer of the image before that `draft` is, when it is what that image says of it.
 fn kept(
-    cut: &Cut,
-    number: usize,
+    blob: &Descriptor,
+    diff_id: &Digest,
     draft: &LayerDraft,
     contents: &dyn Contents,
-    compression: Compression,
+    compressing: Compressing,
 ) -> Result<Option<Layer>, oci_assemble::layer::WriteError> {
-    let Some((blob, diff_id)) = &cut.chunking.layers[number].before else { return Ok(None) };
+    let Some(encoding) = blob.media_type.encoding() else { return Ok(None) };
     // Who asks for another compressor wants its bytes.
-    if blob.media_type.encoding() != compression.media_type().encoding() {
+    if compressing.wanted().is_some_and(|wanted| wanted != encoding) {
         return Ok(None);
     }
     let (found, uncompressed) = measure(draft, contents)?;
@@ -217,7 +191,7 @@ fn kept(
     }
     let descriptor = Descriptor {
         annotations: draft.annotations().clone(),
-        ..Descriptor::new(compression.media_type(), blob.digest, blob.size)
+        ..Descriptor::new(MediaType::layer(encoding), blob.digest, blob.size)
     };
     let created = Epoch::new(draft.epoch()).map(|epoch| epoch.to_string()).ok();
     let history = History { created, ..History::of(format!("assemble: {}", draft.name())) };

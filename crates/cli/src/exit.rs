@@ -78,6 +78,18 @@ impl Failure {
         Self { class, context: context.into(), source: Some(Box::new(error)), hint, output }
     }
 
+    /// Whether what was named is not there.
+    pub(crate) fn is_absent(&self) -> bool {
+        let Some(error) = self.source.as_deref().map(|source| source as &(dyn Error + 'static)) else { return false };
+        let absent = |error: &StoreError| match error {
+            StoreError::Io { source, .. } => source.kind() == ErrorKind::NotFound,
+            StoreError::NoImage { .. } | StoreError::Select(_) | StoreError::Platform { .. } => true,
+            StoreError::Registry(error) => error.is_missing(),
+            _ => false,
+        };
+        chain(error).find_map(store_error).is_some_and(absent)
+    }
+
     /// With lines that say more.
     pub(crate) fn lines(mut self, lines: impl IntoIterator<Item = String>) -> Self {
         self.output.extend(lines);

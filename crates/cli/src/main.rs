@@ -13,6 +13,7 @@ mod kernels;
 mod keys;
 mod locks;
 mod output;
+mod previous;
 mod provenance;
 mod registry;
 mod signable;

@@ -2,7 +2,8 @@
 """Makes OCI layouts of trees for the rechunking benchmark.
 
 layouts.py image ROOTFS.tar OUT [--rpm]   one image of one layer, as an installer leaves it
-layouts.py small BASE OUT                 the image in layout BASE with a file of ten bytes in /usr/lib on top
+layouts.py small BASE OUT [FOLDER]        the image in layout BASE with a file of ten bytes in /usr/lib, or FOLDER, on top
+layouts.py app BASE OUT                   the image in layout BASE with /opt/app on top: a file of 100 MB and small ones
 layouts.py modules BASE ROOTFS.tar OUT    the image in layout BASE with 50 MB of kernel modules and new indexes on top
 
 With --rpm the tree has an rpm database in the place of dpkg's: the same packages, with source packages, build times and
@@ -128,8 +129,20 @@ def on_top(base, out, members):
     oci_layout.write_image(out, layers, labels(), int(time.time()))
 
 
-def small(base, out):
-    on_top(base, out, [*parents("usr/lib/x", {}), (file("usr/lib/ten-bytes", time.time()), b"0123456789")])
+def small(base, out, folder="usr/lib"):
+    on_top(base, out, [*parents(f"{folder}/x", {}), (file(f"{folder}/ten-bytes", time.time()), b"0123456789")])
+
+
+def noise(name, size):
+    """Bytes that do not compress, the same for a name."""
+    return hashlib.shake_128(name.encode()).digest(size)
+
+
+def app(base, out):
+    members = list(parents("opt/app/data/x", {}))
+    members.append((file("opt/app/app", time.time(), 0o755), noise("app", 100_000_000)))
+    members += [(file(f"opt/app/data/{number:02}", time.time()), noise(str(number), 10_000)) for number in range(20)]
+    on_top(base, out, members)
 
 
 def modules(base, rootfs, out):
@@ -263,8 +276,10 @@ def main():
             image(rootfs, out, False)
         case ["image", rootfs, out, "--rpm"]:
             image(rootfs, out, True)
-        case ["small", base, out]:
-            small(base, out)
+        case ["small", base, out, *folder]:
+            small(base, out, *folder)
+        case ["app", base, out]:
+            app(base, out)
         case ["modules", base, rootfs, out]:
             modules(base, rootfs, out)
         case _:

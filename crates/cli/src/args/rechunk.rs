@@ -32,9 +32,9 @@ pub(crate) struct RechunkArgs {
     /// Memory to use at most, in bytes or, with K, M or G, in 1024 times as many [default: a quarter of this machine's]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub(crate) memory: Option<u64>,
-    /// Compression of new layers
-    #[arg(long, value_enum, default_value_t = Compressor::Zstd)]
-    pub(crate) compression: Compressor,
+    /// Compression of all layers [default: layers that are kept stay as they are, new ones are as those of the image before, or zstd]
+    #[arg(long, value_enum)]
+    pub(crate) compression: Option<Compressor>,
     /// Threads to use [default: all processors]
     #[arg(short, long, value_name = "N")]
     pub(crate) jobs: Option<NonZero<usize>>,

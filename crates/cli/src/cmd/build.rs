@@ -196,7 +196,7 @@ fn make(
     let mut prepared = Prepared::new(job, &args.source, cache, blobs, &settings, Some(reuse), ui, destination, &held)?;
     prepared.partial = partial;
     let resolved = resolve(&prepared.groups).context(Class::Usage, "resolving the recipe")?;
-    let recut = Recut::new(job, args, &prepared, cache, blobs)?;
+    let recut = Recut::new(job, args, &prepared, cache, blobs, ui)?;
     let key = wire::build_key(&[
         TOOL,
         &job.recipe().digest().to_string(),
@@ -279,7 +279,7 @@ fn assemble(
     let output = output(prepared)?.begin(cache)?;
     let mut built = Vec::new();
     if let Some(recut) = recut {
-        (image, built) = recut.write(image, &drafted.tree, &sources, prepared, &output, cache, jobs, ui)?;
+        (image, built) = recut.write(image, &drafted, &sources, prepared, &output, cache, jobs, ui)?;
         let stored = output.store_own(&image)?;
         let bootc = of_build(job.recipe(), prepared.partial, &image, &drafted.tree, &report, &stored, ui)?;
         stored.list()?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use oci_assemble::chunk::{ComponentMap, Components, ImageSide, delta};
+use oci_assemble::chunk::{ComponentMap, Components, ImageSide, Recorded, delta};
 use oci_assemble::layer::{Gate, LayerIndex};
 use oci_assemble::pkgdb;
 use oci_assemble::store::CacheDir;
@@ -52,7 +52,12 @@ impl<'a> Read<'a> {
         let tree = layers.tree().context(Class::Data, format!("merging the layers of {}", image.name))?;
         let context = || format!("reading the package database of {}", image.name);
         let packages = pkgdb::read_at_once(&tree, &layers).context(Class::Data, context())?;
-        let components = Components::new(&tree, &tree, packages.as_ref(), &ComponentMap::default());
+        let mut components = Components::new(&tree, &tree, packages.as_ref(), &ComponentMap::default());
+        // What the image says of itself counts; where that cannot be read, the rules say as much as they do.
+        if let Ok(Some(recorded)) = Recorded::of(&image.image) {
+            let indexes: Vec<&LayerIndex> = layers.layers().map(|(_, index)| index).collect();
+            components = components.as_recorded(&tree, &recorded, &indexes);
+        }
         Ok(Self { image, layers, tree, components })
     }
 

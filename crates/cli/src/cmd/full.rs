@@ -5,23 +5,30 @@ use std::path::Path;
 use std::sync::Arc;
 
 use oci_assemble::chunk::{ComponentMap, settle};
-use oci_assemble::image::{Digest, Image, ImageReference, Layer};
-use oci_assemble::layer::{Contents, Gate, Sources};
+use oci_assemble::image::{Digest, Image, ImageReference, Layer, RegistryReference};
+use oci_assemble::layer::{Contents, Gate, LayerDraft, Sources};
+use oci_assemble::plan::assemble::Drafted;
+use oci_assemble::plan::recipe::Recipe;
 use oci_assemble::plan::recipe::spec::LayerMode;
+use oci_assemble::publish::{TagWords, fill};
 use oci_assemble::store::CacheDir;
 use oci_assemble::store::layers::{HeldLayers, HoldOptions, ReadOptions};
-use oci_assemble::tree::FileTree;
+use oci_assemble::tree::{FileTree, TreePath};
 
 use super::build::Prepared;
 use super::plan::index_cache;
 use super::rechunk::spill_dir;
 use crate::args::{BuildArgs, SourceArgs};
-use crate::chunking::{self, Cut, CutOptions, Memory, Previous, Wanted};
+use crate::chunking::{self, Compressing, Cut, CutOptions, Memory};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::output::Writing;
+use crate::previous::{Opening, Previous, Wanted};
 use crate::ui::Ui;
 use crate::wire::{self, BlobCache, Job};
+
+/// What the layer of a stage's kernel modules is called behind the stage's name.
+const MODULES: &str = "-modules";
 
 /// How the whole image is cut.
 pub(crate) struct Recut {
@@ -40,8 +47,9 @@ impl Recut {
         prepared: &Prepared,
         cache: Option<&Arc<CacheDir>>,
         blobs: &BlobCache,
+        ui: Ui,
     ) -> Result<Option<Self>, Failure> {
-        Self::of(job, args.previous.as_deref(), &args.source, prepared, cache, blobs)
+        Self::of(job, args.previous.as_deref(), &args.source, prepared, cache, blobs, ui)
     }
 
     /// As [`Recut::new`], with the words of any command line.
@@ -52,6 +60,7 @@ impl Recut {
         prepared: &Prepared,
         cache: Option<&Arc<CacheDir>>,
         blobs: &BlobCache,
+        ui: Ui,
     ) -> Result<Option<Self>, Failure> {
         let layers = &job.recipe().layers;
         if layers.mode != LayerMode::Full {
@@ -71,10 +80,14 @@ impl Recut {
                 (ComponentMap::parse(&text).context(Class::Usage, context())?, Digest::of(text.as_bytes()))
             }
         };
-        let own = layers.previous.as_ref().map(ImageReference::to_string);
+        let wanted = match &layers.previous {
+            Some(own) if named.is_none() => Wanted::Recipe(own.clone()),
+            // What is published replaces what is there, and the output is only a place to keep what is new.
+            _ if prepared.partial => Wanted::new(named, published(job.recipe())),
+            _ => Wanted::new(named, vec![prepared.output.clone()]),
+        };
         let platform = &prepared.base.image.config().platform;
-        let wanted = Wanted::new(named.or(own.as_deref()), &prepared.output);
-        let previous = wanted.open(platform, source, cache, blobs)?;
+        let previous = wanted.open(Opening { platform, source, cache, blobs, ui })?;
         Ok(Some(Self { max: usize::try_from(layers.max).unwrap_or(usize::MAX), map, map_digest, previous }))
     }
 
@@ -92,18 +105,29 @@ impl Recut {
         contents: &dyn Contents,
         prepared: &Prepared,
     ) -> Result<Cut, Failure> {
+        self.cut_by(&self.map, image, tree, contents, prepared)
+    }
+
+    fn cut_by(
+        &self,
+        map: &ComponentMap,
+        image: &Image,
+        tree: &FileTree,
+        contents: &dyn Contents,
+        prepared: &Prepared,
+    ) -> Result<Cut, Failure> {
+        let encoding = Compressing::all(prepared.compression).wanted();
         let options =
-            CutOptions { max: self.max, map: &self.map, previous: self.previous.as_ref(), epoch: prepared.epoch };
+            CutOptions { max: self.max, map, previous: self.previous.as_ref(), encoding, epoch: prepared.epoch };
         chunking::cut(image, tree, contents, &options)
     }
 
-    /// Writes the image that has `tree`; `added` are the contents of what is not in the base. Gives the image with its
-    /// layers.
+    /// Writes the image of `drafted`; `added` are the contents of what is not in the base. Gives the image with its layers.
     #[expect(clippy::too_many_arguments, reason = "what a build decides")]
     pub(crate) fn write(
         &self,
         image: Image,
-        tree: &FileTree,
+        drafted: &Drafted,
         added: &dyn Contents,
         prepared: &Prepared,
         output: &Writing,
@@ -111,7 +135,7 @@ impl Recut {
         jobs: NonZero<usize>,
         ui: Ui,
     ) -> Result<(Image, Vec<(String, Layer)>), Failure> {
-        let memory = Memory::divide(env::memory_share(), jobs);
+        let memory = Memory::divide(env::memory_share(), &prepared.base.image, jobs);
         let spill = wire::make_dir(&spill_dir(&prepared.output))?;
         let pairs: Vec<_> =
             prepared.base.image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
@@ -126,11 +150,14 @@ impl Recut {
         bar.finish_and_clear();
         let held = held.context(Class::Data, format!("reading the layers of {}", prepared.base.name))?;
         let sources = Sources::new(vec![&held, added]);
-        let (tree, contents) = settle(tree, &sources).context(Class::Io, "reading what is added")?;
-        let cut = self.cut(&image, &tree, &contents, prepared)?;
+        let (tree, contents) = settle(&drafted.tree, &sources).context(Class::Io, "reading what is added")?;
+        let map = brought(self.map.clone(), &drafted.drafts);
+        let cut = self.cut_by(&map, &image, &tree, &contents, prepared)?;
         let bar = ui.bar(None, "writing layers");
         let previous = self.previous.as_ref();
-        let written = chunking::write(&cut, &contents, output, previous, prepared.compression, memory.jobs);
+        let compressing = Compressing::all(prepared.compression);
+        let cache = cache.map(|cache| &**cache);
+        let written = chunking::write(&cut, &contents, output, previous, compressing, cache, memory.jobs);
         bar.finish_and_clear();
         let written = written?;
         let image = chunking::dress(image, &cut, &written)?;
@@ -138,4 +165,21 @@ impl Recut {
         let layers = cut.chunking.layers.iter().zip(written);
         Ok((image, layers.map(|(chunk, written)| (chunk.name.clone(), written.layer)).collect()))
     }
+}
+
+/// The map with the kernel modules of each stage.
+fn brought(map: ComponentMap, drafts: &[LayerDraft]) -> ComponentMap {
+    let modules = TreePath::new("usr/lib/modules").unwrap_or_default();
+    drafts.iter().fold(map, |map, draft| {
+        let files = draft.delta().entries().iter().filter(|(_, inode)| !inode.is_directory());
+        let modules = files.filter(|(path, _)| path.is_below(&modules)).map(|(path, _)| path.clone());
+        map.with_brought(draft.name().strip_suffix(MODULES).unwrap_or(draft.name()), modules)
+    })
+}
+
+/// Where the recipe publishes to, under each tag that is known before the image is.
+fn published(recipe: &Recipe) -> Vec<ImageReference> {
+    let Some(ImageReference::Registry(place)) = &recipe.publish.to else { return Vec::new() };
+    let known = recipe.publish.tags.iter().filter_map(|tag| fill(tag, &TagWords::default()).ok());
+    known.map(|tag| ImageReference::Registry(RegistryReference { tag: Some(tag), ..place.clone() })).collect()
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     let architecture = &prepared.base.image.config().platform.architecture;
     let view = View { base: tree, tree, contents: &contents, epoch: prepared.epoch, architecture };
     let plan = plan(&job, &prepared, &held, view)?;
-    let recut = Recut::of(&job, None, &args.source, &prepared, cache.as_ref(), &blobs)?;
+    let recut = Recut::of(&job, None, &args.source, &prepared, cache.as_ref(), &blobs, ui)?;
     let cut = recut.map(|recut| recut.cut(&prepared.base.image, tree, &contents, &prepared)).transpose()?;
     if ui.json {
         let mut plan = serde_json::to_value(&plan).context(Class::Usage, "writing the plan")?;

@@ -10,10 +10,11 @@ use serde_json::json;
 
 use super::plan::{index_cache, merged};
 use crate::args::{Compressor, RechunkArgs};
-use crate::chunking::{self, Cut, CutOptions, Memory, Previous, Wanted};
+use crate::chunking::{self, Compressing, Cut, CutOptions, Memory};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::output::Output;
+use crate::previous::{Opening, Previous, Wanted};
 use crate::ui::{Ui, bytes};
 use crate::wire::{self, BlobCache, OpenedImage};
 
@@ -26,14 +27,20 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     let map = map(args.map.as_deref())?;
     let image =
         wire::image(&wire::reference(&args.source_image)?, platform.as_ref(), &args.source, cache.as_ref(), &blobs)?;
-    let own = &image.image.config().platform;
-    let previous =
-        Wanted::new(args.previous.as_deref(), &destination).open(own, &args.source, cache.as_ref(), &blobs)?;
+    let platform = &image.image.config().platform;
+    let opening = Opening { platform, source: &args.source, cache: cache.as_ref(), blobs: &blobs, ui };
+    let previous = Wanted::new(args.previous.as_deref(), vec![destination.clone()]).open(opening)?;
+    let compressing = match args.compression {
+        None => Compressing::like(previous.as_ref()),
+        Some(Compressor::Zstd) => Compressing::all(Compression::DEFAULT),
+        Some(Compressor::Gzip) => Compressing::all(Compression::GZIP_DEFAULT),
+    };
     let epoch = wire::epoch(&image.image, None)?;
     let options = CutOptions {
         max: usize::try_from(args.max_layers).unwrap_or(usize::MAX),
         map: &map,
         previous: previous.as_ref(),
+        encoding: compressing.wanted(),
         epoch,
     };
     let jobs = args.jobs.unwrap_or_else(env::processors);
@@ -42,7 +49,11 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
         let cut = chunking::cut(&image.image, layers.tree(), &layers, &options)?;
         return show(&cut, &image, previous.as_ref(), ui);
     }
-    let memory = Memory::divide(args.memory.unwrap_or_else(env::memory_share), jobs);
+    let least = Memory::least(&image.image);
+    if args.memory.is_some_and(|cap| cap < least) {
+        ui.say(&format!("--memory is less than the {} that cutting {} takes", bytes(least), image.name));
+    }
+    let memory = Memory::divide(args.memory.unwrap_or_else(env::memory_share), &image.image, jobs);
     let spill = wire::make_dir(&spill_dir(&destination))?;
     let pairs: Vec<_> = image.image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
     let bar = ui.bar(None, "reading layers");
@@ -58,13 +69,10 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     // The process ends when the image is written: freeing trees entry by entry would cost as much as reading them.
     let held = std::mem::ManuallyDrop::new(held);
     let cut = std::mem::ManuallyDrop::new(chunking::cut(&image.image, held.tree(), &*held, &options)?);
-    let compression = match args.compression {
-        Compressor::Zstd => Compression::DEFAULT,
-        Compressor::Gzip => Compression::GZIP_DEFAULT,
-    };
     let writing = output.begin(cache.as_ref())?;
     let bar = ui.bar(None, "writing layers");
-    let written = chunking::write(&cut, &*held, &writing, previous.as_ref(), compression, memory.jobs);
+    let written =
+        chunking::write(&cut, &*held, &writing, previous.as_ref(), compressing, cache.as_deref(), memory.jobs);
     bar.finish_and_clear();
     let written = written?;
     let mut result = chunking::dress(image.image.clone(), &cut, &written)?;

@@ -112,6 +112,34 @@ fn a_base_elsewhere_goes_through_to_where_the_image_goes() {
     assert!(other.is_whole("ours/host"));
 }
 
+/// A recipe that cuts the whole image says nothing of the image before: it is the one that is published.
+#[test]
+fn an_image_that_is_cut_anew_keeps_the_layers_of_the_one_in_the_registry() {
+    let (scene, registry) = published();
+    let host = registry.host().to_owned();
+    let published = |layers: &str, text: &str, cache: &str| {
+        recipe(&scene, &host, &host, &format!("[layers]\nmode = \"full\"\nmax = 6\n{layers}"));
+        let whole = fs::read_to_string(scene.path("recipe.toml")).unwrap().replace("hello", text);
+        fs::write(scene.path("recipe.toml"), whole).unwrap();
+        let run = publish(&scene, &["--cache", cache]);
+        assert_eq!(run.code, 0, "{run:?}");
+        assert!(registry.is_whole("ours/host"));
+        let (_, manifest) = registry.manifest("ours/host", "latest").unwrap();
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        let digests = manifest["layers"].as_array().unwrap().iter().map(|layer| layer["digest"].to_string());
+        (run, digests.collect::<Vec<_>>())
+    };
+    let named = format!("previous = \"docker://{host}/ours/host:latest\"\n");
+    let (run, first) = published(&named, "hello", "one");
+    assert!(run.stderr.contains("is not there yet: all layers are new"), "{run:?}");
+    // On the same machine, and on one that has nothing yet.
+    for (layers, text, cache) in [("", "second", "one"), ("", "third", "two"), (&named, "fourth", "one")] {
+        let (run, next) = published(layers, text, cache);
+        let new = next.iter().filter(|digest| !first.contains(digest)).count();
+        assert_eq!((new, next.len()), (1, first.len()), "{text}: {run:?}");
+    }
+}
+
 #[test]
 fn a_dry_run_builds_and_sends_nothing() {
     let (scene, registry) = published();

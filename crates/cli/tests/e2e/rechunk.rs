@@ -1,9 +1,11 @@
 //! Images cut anew: by `rechunk`, and by recipes with `layers.mode = "full"`.
 
 use std::fs;
+use std::io::{Read, Write};
 
-use oci_assemble::image::{Digest, Image};
-use oci_assemble::tree::{FileTree, Inode, Meta};
+use oci_assemble::image::{Digest, Encoding, Image};
+use oci_assemble::layer::{Compression, decode};
+use oci_assemble::tree::{FileTree, Inode, Meta, TreePath};
 use serde_json::Value;
 
 use crate::files::{blobs, leftovers, states};
@@ -56,6 +58,8 @@ fn threads_and_memory_change_nothing() {
     for more in [&["--memory", "1M"][..], &["--memory", "1G", "--jobs", "5"], &["--jobs", "1"]] {
         fs::remove_dir_all(scene.path("cut")).unwrap();
         assert_eq!(rechunk(&scene, more), plenty, "{more:?}");
+        let run = scene.run(&[&["rechunk", "oci:base:latest", "oci:cut:latest", "--max-layers", "6"], more].concat());
+        assert_eq!(run.stderr.contains("--memory is less than the 192"), more[1] == "1M", "{run:?}");
         // Also where the layers of the base are known by their indexes already, and where they are not.
         fs::remove_dir_all(scene.path("cut")).unwrap();
         fs::remove_dir_all(scene.path("cache")).unwrap();
@@ -88,6 +92,111 @@ fn what_did_not_change_keeps_its_layer_and_its_blob() {
     let words = ["rechunk", "oci:more:latest", "oci:again:latest", "--max-layers", "6", "--previous", "record.json"];
     scene.run(&words).digest();
     assert_eq!(layers(&scene.image("again")), next);
+}
+
+/// Gives layer `number` of the image in `layout` another blob, of which the configuration knows nothing.
+fn swap(scene: &Scene, layout: &str, number: usize, blob: &[u8]) {
+    let path = |digest: &Value| {
+        let digest = digest.as_str().unwrap().strip_prefix("sha256:").unwrap();
+        scene.path(layout).join("blobs/sha256").join(digest)
+    };
+    let json = |file: &std::path::Path| -> Value { serde_json::from_slice(&fs::read(file).unwrap()).unwrap() };
+    let name = |bytes: &[u8]| Value::from(Digest::of(bytes).to_string());
+    let mut index = json(&scene.path(layout).join("index.json"));
+    let mut manifest = json(&path(&index["manifests"][0]["digest"]));
+    (manifest["layers"][number]["digest"], manifest["layers"][number]["size"]) = (name(blob), blob.len().into());
+    let manifest = manifest.to_string();
+    fs::write(path(&name(blob)), blob).unwrap();
+    fs::write(path(&name(manifest.as_bytes())), &manifest).unwrap();
+    let entry = &mut index["manifests"][0];
+    (entry["digest"], entry["size"]) = (name(manifest.as_bytes()), manifest.len().into());
+    fs::write(scene.path(layout).join("index.json"), index.to_string()).unwrap();
+}
+
+#[test]
+fn blobs_that_are_not_what_is_said_of_them_are_not_kept() {
+    let scene = Scene::new();
+    let good = rechunk(&scene, &[]);
+    let digests = layers(&scene.image("cut"));
+    let frame = |bytes: &[u8]| {
+        let mut encoder = Compression::Zstd(1).encoder(Vec::new(), std::num::NonZero::<usize>::MIN).unwrap();
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let file = scene.path("cut/blobs/sha256").join(digests[0].hex());
+    let mut tar = Vec::new();
+    let mut stream = decode(fs::File::open(file).unwrap(), Encoding::Zstd).unwrap();
+    stream.read_to_end(&mut tar).unwrap();
+    let frames = [frame(&tar[..512]), frame(&tar[512..])].concat();
+    for blob in [frame(b"evil"), frames] {
+        swap(&scene, "cut", 0, &blob);
+        assert_ne!(scene.image("cut").digest(), good);
+        let words =
+            ["rechunk", "oci:base:latest", "oci:next:latest", "--max-layers", "6", "--previous", "oci:cut:latest"];
+        assert_eq!(scene.run(&words).digest(), good);
+        assert!(!scene.path("next/blobs/sha256").join(Digest::of(&blob).hex()).exists());
+        fs::remove_dir_all(scene.path("next")).unwrap();
+    }
+}
+
+#[test]
+fn the_compression_of_the_image_before_is_kept_unless_another_is_asked_for() {
+    let scene = Scene::new();
+    let gzip = rechunk(&scene, &["--compression", "gzip"]);
+    assert_eq!(rechunk(&scene, &[]), gzip);
+    let all = |encoding: Encoding| {
+        scene.image("cut").layers().all(|(descriptor, _)| descriptor.media_type.encoding() == Some(encoding))
+    };
+    assert!(all(Encoding::Gzip));
+    let plan = ["rechunk", "oci:base:latest", "oci:cut:latest", "--max-layers", "6", "--dry-run", "--json"];
+    assert_eq!(scene.run(&plan).json().1["expected_download"], 0);
+    let (_, plan) = scene.run(&[&plan[..], &["--compression", "zstd"]].concat()).json();
+    assert!(plan["expected_download"].as_u64().unwrap() > 0, "{plan:#}");
+    assert_ne!(rechunk(&scene, &["--compression", "zstd"]), gzip);
+    assert!(all(Encoding::Zstd));
+}
+
+#[test]
+fn an_image_before_that_is_not_there_is_a_fresh_start() {
+    let scene = Scene::new();
+    let run = scene.run(&["rechunk", "oci:base:latest", "oci:cut:latest", "--previous", "oci:absent:latest"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stderr.contains("oci:absent:latest is not there yet: all layers are new"), "{run:?}");
+    // The image being replaced may be one that nobody cut; one that cannot be read is worth a warning.
+    let recut = |scene: &Scene| scene.run(&["rechunk", "oci:base:latest", "oci:base:latest", "--max-layers", "6"]);
+    let run = recut(&scene);
+    assert!(run.code == 0 && run.stderr.contains("oci:base:latest does not say how its layers were cut"), "{run:?}");
+    fs::write(scene.path("cut/index.json"), "no index").unwrap();
+    let run = scene.run(&["rechunk", "oci:base:latest", "oci:cut:latest", "--dry-run"]);
+    assert!(run.stderr.contains("warning: all layers are new, for oci:cut:latest cannot be read"), "{run:?}");
+}
+
+/// An image whose files are objects of a repository, and hardlinks to them, is the same tree without the repository.
+#[test]
+fn an_ostree_base_is_cut_anew() {
+    let scene = Scene::new();
+    let fixture = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/ostree-base"));
+    fs::remove_dir_all(scene.path("base")).unwrap();
+    crate::files::copy(fixture, &scene.path("base"));
+    let digest = scene.run(&["rechunk", "oci:base", "oci:cut:latest", "--max-layers", "6"]).digest();
+    let (base, cut) = (scene.image("base"), scene.image("cut"));
+    assert_eq!(cut.digest(), digest);
+    for key in ["ostree.commit", "ostree.final-diffid"] {
+        assert!(base.config().labels.contains_key(key));
+        assert!(!cut.config().labels.contains_key(key) && !cut.manifest().annotations.contains_key(key), "{key}");
+    }
+    assert_eq!(cut.config().labels.get("containers.bootc"), base.config().labels.get("containers.bootc"));
+    assert!(!cut.is_ostree_encapsulated());
+    let (mut expected, found) = (tree(&scene, "oci:base"), tree(&scene, "oci:cut"));
+    let sysroot = TreePath::new("sysroot").unwrap();
+    let objects: Vec<TreePath> = expected.children(&sysroot).map(|(path, _)| path.clone()).collect();
+    assert!(!objects.is_empty());
+    objects.iter().for_each(|path| drop(expected.remove(path)));
+    assert_eq!(found.dump(), expected.dump());
+    assert!(found.iter().any(|(path, inode)| !path.is_below(&sysroot) && inode.content().is_some()));
+    // The fixture has a kernel in name only, and nothing else is wrong with it.
+    let lint = scene.run(&["lint", "oci:cut", "--skip", "depmod-complete"]);
+    assert_eq!(lint.code, 0, "{lint:?}");
 }
 
 #[test]

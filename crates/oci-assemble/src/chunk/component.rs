@@ -1,15 +1,16 @@
 //! A partition of the paths of a tree into what changes together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::files::{large, pieces};
+use super::fingerprint::{Above, print, short};
 use super::map::ComponentMap;
 use super::neutral::TAG;
 use super::place::{Place, place, source_of_compiled};
 use crate::image::Hasher;
-use crate::pkgdb::{DbKind, Packages};
+use crate::pkgdb::{DbKind, Package, Packages};
 use crate::tree::{FileTree, Inode, Kind, TreePath};
 
 /// Files from this size on that nothing claims are a component each: with others they would move for nothing.
@@ -52,6 +53,16 @@ impl Origin {
     pub fn is_catch_all(self) -> bool {
         matches!(self, Self::Cache | Self::Configuration | Self::Files | Self::PackageDatabase)
     }
+
+    /// What the names of its components begin with, and the name where one is enough.
+    fn pieces(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Cache => ("caches", "caches"),
+            Self::Configuration => ("etc", "etc"),
+            Self::PackageDatabase => ("package-database", "package-database"),
+            _ => ("files", "files:/"),
+        }
+    }
 }
 
 /// Paths that change together.
@@ -79,13 +90,31 @@ pub struct Component {
 pub struct Components {
     list: Vec<Component>,
     of: Vec<(TreePath, usize)>,
+    /// A digest of what clients see of each directory, in path order.
+    folders: Vec<u64>,
+    /// The folders above each component, as indices.
+    above: Vec<BTreeSet<usize>>,
 }
 
 impl Components {
     /// The components of `tree`. `kept` is the tree before it was made neutral, which still has the tags of files.
     pub fn new(tree: &FileTree, kept: &FileTree, packages: Option<&Packages>, map: &ComponentMap) -> Self {
-        let claims = Claims { tree, kept, packages, map, kernels: kernels(tree, packages), several: several(tree) };
+        let tags = kept.iter().any(|(_, inode)| inode.is_directory() && inode.meta.xattrs.contains_key(TAG));
+        let claims =
+            Claims { tree, kept, packages, map, kernels: kernels(tree, packages), several: several(tree), tags };
         claims.gather()
+    }
+
+    /// The same paths of the same tree under other names, which `name` gives of a path and the name it has.
+    pub(super) fn renamed(&self, tree: &FileTree, name: impl Fn(&TreePath, &str) -> String) -> Self {
+        let files = self
+            .paths()
+            .filter(|(path, _)| tree.get(path).is_some_and(|inode| !matches!(inode.kind, Kind::Hardlink(_))));
+        let claim = |(path, index): (&TreePath, usize)| {
+            let known = &self.list[index];
+            (path.clone(), (known.origin, name(path, &known.name)))
+        };
+        number(tree, &files.map(claim).collect())
     }
 
     /// The components, by name.
@@ -96,6 +125,17 @@ impl Components {
     /// Paths in order, each with the index of its component.
     pub fn paths(&self) -> impl ExactSizeIterator<Item = (&TreePath, usize)> {
         self.of.iter().map(|(path, component)| (path, *component))
+    }
+
+    /// A digest of the directories that a layer of these components lists: they are in no component, and in each layer.
+    pub fn parents(&self, components: impl IntoIterator<Item = usize>) -> u64 {
+        let above: BTreeSet<usize> =
+            components.into_iter().filter_map(|index| self.above.get(index)).flatten().copied().collect();
+        let mut hasher = Hasher::default();
+        for digest in above.into_iter().filter_map(|at| self.folders.get(at)) {
+            hasher.update(&digest.to_le_bytes());
+        }
+        short(hasher)
     }
 
     /// The component of `path`.
@@ -115,6 +155,8 @@ struct Claims<'a> {
     kernels: BTreeMap<Vec<u8>, (String, Origin)>,
     /// Whether there is more than one directory of modules: then names of module components carry the release.
     several: bool,
+    /// Whether any directory has a tag.
+    tags: bool,
 }
 
 type Claim = (Origin, String);
@@ -122,7 +164,7 @@ type Claim = (Origin, String);
 impl Claims<'_> {
     fn gather(self) -> Components {
         let mut claimed: BTreeMap<TreePath, Claim> = BTreeMap::new();
-        let mut left: Vec<(TreePath, u64)> = Vec::new();
+        let mut left: BTreeMap<Origin, Vec<(TreePath, u64)>> = BTreeMap::new();
         for (path, inode) in self.tree.iter() {
             let parent = inode.is_directory() && (path.is_root() || self.tree.below(path).next().is_some());
             if parent || matches!(inode.kind, Kind::Hardlink(_)) {
@@ -130,60 +172,39 @@ impl Claims<'_> {
             }
             let names = if inode.content().is_some() { self.tree.names(path) } else { vec![path.clone()] };
             let best = names.iter().filter_map(|name| self.claim(name, inode)).min();
-            match best {
-                Some(claim) => drop(claimed.insert(path.clone(), claim)),
-                None => left.push((path.clone(), tar_bytes(inode))),
+            let (origin, name) = best.unwrap_or((Origin::Files, String::new()));
+            if name.is_empty() {
+                left.entry(origin).or_default().push((path.clone(), tar_bytes(inode)));
+            } else {
+                claimed.insert(path.clone(), (origin, name));
             }
         }
-        let names = pieces(&left);
-        let rest = left.into_iter().zip(names).map(|((path, _), name)| (path, (Origin::Files, name)));
-        claimed.extend(rest);
-        self.number(&claimed)
+        for (origin, files) in left {
+            let (kind, whole) = origin.pieces();
+            let names = pieces(&files, kind, whole);
+            claimed.extend(files.into_iter().zip(names).map(|((path, _), name)| (path, (origin, name))));
+        }
+        number(self.tree, &claimed)
     }
 
-    fn number(&self, claimed: &BTreeMap<TreePath, Claim>) -> Components {
-        let mut origins: BTreeMap<&str, Origin> = BTreeMap::new();
-        for (origin, name) in claimed.values() {
-            let known = origins.entry(name).or_insert(*origin);
-            *known = (*known).min(*origin);
-        }
-        let indices: BTreeMap<&str, usize> = origins.keys().enumerate().map(|(index, name)| (*name, index)).collect();
-        let empty = |(name, origin): (&&str, &Origin)| Component {
-            name: (*name).to_owned(),
-            origin: *origin,
-            bytes: 0,
-            paths: 0,
-            fingerprint: 0,
+    /// The tag of a path, else of the nearest directory above it.
+    fn tag(&self, path: &TreePath) -> Option<String> {
+        let of = |path: &TreePath| {
+            let tag = self.kept.get(path)?.meta.xattrs.get(TAG)?;
+            let name = String::from_utf8_lossy(tag.strip_suffix(b"\0").unwrap_or(tag)).into_owned();
+            (!name.is_empty()).then_some(name)
         };
-        let mut list: Vec<Component> = origins.iter().map(empty).collect();
-        let mut prints: Vec<Hasher> = list.iter().map(|_| Hasher::default()).collect();
-        let mut of = Vec::with_capacity(claimed.len());
-        for (path, inode) in self.tree.iter() {
-            let first = match &inode.kind {
-                Kind::Hardlink(first) => first,
-                _ => path,
-            };
-            let Some(index) = claimed.get(first).and_then(|(_, name)| indices.get(name.as_str())) else { continue };
-            let component = &mut list[*index];
-            component.bytes += tar_bytes(inode);
-            component.paths += 1;
-            print(&mut prints[*index], path, inode);
-            of.push((path.clone(), *index));
-        }
-        for (component, hasher) in list.iter_mut().zip(prints) {
-            let digest = hasher.finish().hex();
-            component.fingerprint = digest.get(..16).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
-        }
-        Components { list, of }
+        let inherited = || std::iter::successors(path.parent(), TreePath::parent).find_map(|above| of(&above));
+        of(path).or_else(|| self.tags.then(inherited).flatten())
     }
 
+    /// What claims a path. Without a name: the pieces of its kind.
     fn claim(&self, path: &TreePath, inode: &Inode) -> Option<Claim> {
         if let Some(name) = self.map.component(path) {
             return Some((Origin::Map, name.to_owned()));
         }
-        if let Some(tag) = self.kept.get(path).and_then(|inode| inode.meta.xattrs.get(TAG)) {
-            let name = String::from_utf8_lossy(tag.strip_suffix(b"\0").unwrap_or(tag)).into_owned();
-            return Some((Origin::Attribute, name));
+        if let Some(tag) = self.tag(path) {
+            return Some((Origin::Attribute, tag));
         }
         let package = self.packages.and_then(|packages| packages.owner(path));
         let owned = || package.map(|package| (Origin::Package, package.source_name().to_owned()));
@@ -192,9 +213,9 @@ impl Claims<'_> {
             Place::Initramfs => Some((Origin::Initramfs, "initramfs".into())),
             Place::Index(release) => Some((Origin::ModuleIndexes, self.of_release("module-indexes", release))),
             Place::Cache if is_large => Some((Origin::File, large(path))),
-            Place::Cache => Some((Origin::Cache, "caches".into())),
-            Place::Etc if !is_large => Some((Origin::Configuration, "etc".into())),
-            Place::Kernel { release, folder } => owned().or_else(|| Some(self.kernel(release, folder))),
+            Place::Cache => Some((Origin::Cache, String::new())),
+            Place::Etc if !is_large => Some((Origin::Configuration, String::new())),
+            Place::Kernel { release, folder } => owned().or_else(|| Some(self.kernel(path, release, folder))),
             _ => owned()
                 .or_else(|| self.of_database(path, is_large))
                 .or_else(|| self.compiled(path))
@@ -206,9 +227,15 @@ impl Claims<'_> {
         if self.several { format!("{name}@{}", String::from_utf8_lossy(release)) } else { name.to_owned() }
     }
 
-    fn kernel(&self, release: &[u8], folder: &[u8]) -> Claim {
+    fn kernel(&self, path: &TreePath, release: &[u8], folder: &[u8]) -> Claim {
         if !matches!(folder, b"" | b"kernel") {
-            let name = format!("modules/{}", String::from_utf8_lossy(folder));
+            // The stage that brought it, else the directory below `extra` or `updates`, as far as there is one.
+            let place = || {
+                let set = path.ancestors().nth(5);
+                let set = set.map(|set| format!("/{}", String::from_utf8_lossy(set.name()))).unwrap_or_default();
+                format!("{}{set}", String::from_utf8_lossy(folder))
+            };
+            let name = format!("modules/{}", self.map.brought(path).map_or_else(place, str::to_owned));
             return (Origin::Modules, self.of_release(&name, release));
         }
         match self.kernels.get(release) {
@@ -236,8 +263,13 @@ impl Claims<'_> {
         {
             return Some((Origin::Package, package.source_name().to_owned()));
         }
+        if packages.kind == DbKind::Pacman
+            && let Some(package) = of_pacman(packages, path)
+        {
+            return Some((Origin::Package, package.source_name().to_owned()));
+        }
         // rpm's is one large file, and small ones beside it.
-        let name = if is_large { large(path) } else { "package-database".into() };
+        let name = if is_large { large(path) } else { String::new() };
         Some((Origin::PackageDatabase, name))
     }
 
@@ -247,6 +279,48 @@ impl Claims<'_> {
         let owner = self.packages?.owner(&source)?;
         Some((Origin::Package, owner.source_name().to_owned()))
     }
+}
+
+/// Components of what was claimed: hardlinks go with their file.
+fn number(tree: &FileTree, claimed: &BTreeMap<TreePath, Claim>) -> Components {
+    let mut origins: BTreeMap<&str, Origin> = BTreeMap::new();
+    for (origin, name) in claimed.values() {
+        let known = origins.entry(name).or_insert(*origin);
+        *known = (*known).min(*origin);
+    }
+    let indices: BTreeMap<&str, usize> = origins.keys().enumerate().map(|(index, name)| (*name, index)).collect();
+    let empty = |(name, origin): (&&str, &Origin)| Component {
+        name: (*name).to_owned(),
+        origin: *origin,
+        bytes: 0,
+        paths: 0,
+        fingerprint: 0,
+    };
+    let mut list: Vec<Component> = origins.iter().map(empty).collect();
+    let mut prints: Vec<Hasher> = list.iter().map(|_| Hasher::default()).collect();
+    let mut of = Vec::with_capacity(claimed.len());
+    let mut above = Above::new(list.len());
+    for (path, inode) in tree.iter() {
+        if inode.is_directory() {
+            above.folder(path, inode);
+        }
+        let first = match &inode.kind {
+            Kind::Hardlink(first) => first,
+            _ => path,
+        };
+        let Some(index) = claimed.get(first).and_then(|(_, name)| indices.get(name.as_str())) else { continue };
+        let component = &mut list[*index];
+        component.bytes += tar_bytes(inode);
+        component.paths += 1;
+        print(&mut prints[*index], path, inode);
+        above.add(*index, path);
+        of.push((path.clone(), *index));
+    }
+    for (component, hasher) in list.iter_mut().zip(prints) {
+        component.fingerprint = short(hasher);
+    }
+    let Above { folders, of: above, .. } = above;
+    Components { list, of, folders, above }
 }
 
 /// `NAME[:ARCH].KIND`: the name may have dots, the kind has none.
@@ -278,34 +352,14 @@ fn kernels(tree: &FileTree, packages: Option<&Packages>) -> BTreeMap<Vec<u8>, (S
     kernels
 }
 
-fn tar_bytes(inode: &Inode) -> u64 {
-    BLOCK + inode.content().map_or(0, |content| content.size().next_multiple_of(BLOCK))
+/// The package of a file in pacman's `local/NAME-VERSION-RELEASE`. Its `desc` is the database's: it has the date of the
+/// installation, with which every package would change whenever an image is built.
+fn of_pacman<'p>(packages: &'p Packages, path: &TreePath) -> Option<&'p Package> {
+    let folder = path.parent().filter(|_| path.name() != b"desc")?;
+    let name = std::str::from_utf8(folder.name()).ok()?.rsplitn(3, '-').nth(2)?;
+    packages.packages().iter().find(|package| package.name == name)
 }
 
-/// Hashes all that clients see of a path.
-fn print(hasher: &mut Hasher, path: &TreePath, inode: &Inode) {
-    let mut field = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    field(path.as_bytes());
-    let meta = &inode.meta;
-    field(format!("{} {} {} {} {}", inode.kind.name(), meta.mode, meta.uid, meta.gid, meta.mtime).as_bytes());
-    for (name, value) in &meta.xattrs {
-        field(name);
-        field(value);
-    }
-    match &inode.kind {
-        Kind::File(content) => {
-            field(content.digest().map(|digest| digest.to_string()).unwrap_or_default().as_bytes());
-            field(&content.size().to_le_bytes());
-        }
-        Kind::Symlink(target) => field(target),
-        Kind::Hardlink(target) => field(target.as_bytes()),
-        Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
-            field(&major.to_le_bytes());
-            field(&minor.to_le_bytes());
-        }
-        Kind::Directory | Kind::Fifo => {}
-    }
+fn tar_bytes(inode: &Inode) -> u64 {
+    BLOCK + inode.content().map_or(0, |content| content.size().next_multiple_of(BLOCK))
 }

@@ -42,6 +42,8 @@ pub enum LayerState {
 pub enum Change {
     /// The client's image does not have it.
     Added,
+    /// Only the client's image has it: what shared its layer is another layer now.
+    Removed,
     /// Paths came, went or have other bytes.
     Content,
     /// Modes, owners, attributes or targets changed.
@@ -82,7 +84,7 @@ pub struct LayerDelta {
     pub components: Vec<ComponentDelta>,
     /// A reason that no component is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<&'static str>,
+    pub note: Option<String>,
 }
 
 /// What a client downloads.
@@ -120,6 +122,7 @@ pub fn delta(from: ImageSide<'_>, to: ImageSide<'_>) -> Delta {
     let blobs: BTreeSet<Digest> = from.layers.iter().map(|(blob, _)| blob.digest).collect();
     let tars: BTreeSet<Digest> = from.layers.iter().map(|(_, index)| index.diff_id).collect();
     let changes = changes(from, to);
+    let mut removed = removed(from, to, &blobs);
     let mut sum =
         Delta { download: 0, download_by_diff_id: 0, total: 0, layers: Vec::new(), components: BTreeMap::new() };
     for (number, (blob, index)) in to.layers.iter().enumerate() {
@@ -138,8 +141,9 @@ pub fn delta(from: ImageSide<'_>, to: ImageSide<'_>) -> Delta {
         }
         if state == LayerState::New {
             sum.download_by_diff_id += blob.size;
-            layer.components = inside(index, to, &changes);
-            layer.note = note(&layer.components);
+            let gone = removed.remove(&number).unwrap_or_default();
+            layer.components = inside(index, to, &changes, &gone);
+            layer.note = note(&layer.components, index, from);
             share(&layer, index.size, &mut sum.components);
         }
         sum.layers.push(layer);
@@ -195,9 +199,42 @@ fn differ(before: &Inode, after: &Inode, same_bytes: bool) -> Option<Change> {
     Some(if same_kind && same_bytes { Change::Metadata } else { Change::Content })
 }
 
-/// What of the visible tree is in a layer, by component; the reasons first, then by size.
-fn inside(index: &LayerIndex, to: ImageSide<'_>, changes: &BTreeMap<String, Changed>) -> Vec<ComponentDelta> {
-    let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
+/// The names of components in a layer.
+fn names<'a>(side: ImageSide<'a>, index: &LayerIndex) -> BTreeSet<&'a str> {
+    let components = index.delta.entries().keys().filter_map(|path| side.components.of(path));
+    components.map(|component| component.name.as_str()).collect()
+}
+
+/// The components that are gone, by the number of the new layer that has most of what they shared their layer with.
+fn removed<'a>(from: ImageSide<'a>, to: ImageSide<'_>, blobs: &BTreeSet<Digest>) -> BTreeMap<usize, Vec<&'a str>> {
+    let left: BTreeSet<&str> = to.components.list().iter().map(|component| component.name.as_str()).collect();
+    let new: Vec<(usize, BTreeSet<&str>)> = (to.layers.iter().enumerate())
+        .filter(|(_, (blob, _))| !blobs.contains(&blob.digest))
+        .map(|(number, (_, index))| (number, names(to, index)))
+        .collect();
+    let mut removed: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    for (_, index) in from.layers {
+        let before = names(from, index);
+        let gone: Vec<&str> = before.iter().copied().filter(|name| !left.contains(name)).collect();
+        let common = |names: &BTreeSet<&str>| names.iter().filter(|name| before.contains(*name)).count();
+        let heir = new.iter().map(|(number, names)| (common(names), *number)).filter(|(common, _)| *common > 0);
+        if let Some((_, number)) = heir.max_by_key(|(common, number)| (*common, usize::MAX - number))
+            && !gone.is_empty()
+        {
+            removed.entry(number).or_default().extend(gone);
+        }
+    }
+    removed
+}
+
+/// What of the visible tree is in a layer, by component, and what is `gone` of it; the reasons first, then by size.
+fn inside(
+    index: &LayerIndex,
+    to: ImageSide<'_>,
+    changes: &BTreeMap<String, Changed>,
+    gone: &[&str],
+) -> Vec<ComponentDelta> {
+    let mut bytes: BTreeMap<&str, u64> = gone.iter().map(|name| (*name, 0)).collect();
     for (path, inode) in index.delta.entries() {
         if let Some(component) = to.components.of(path) {
             *bytes.entry(&component.name).or_default() += inode.content().map_or(0, crate::tree::Content::size);
@@ -207,7 +244,11 @@ fn inside(index: &LayerIndex, to: ImageSide<'_>, changes: &BTreeMap<String, Chan
         let found = changes.get(name);
         ComponentDelta {
             name: name.to_owned(),
-            change: found.map_or(Change::Carried, |found| found.change),
+            change: match found {
+                Some(_) if gone.contains(&name) => Change::Removed,
+                Some(found) => found.change,
+                None => Change::Carried,
+            },
             bytes,
             examples: found
                 .into_iter()
@@ -227,12 +268,21 @@ fn inside(index: &LayerIndex, to: ImageSide<'_>, changes: &BTreeMap<String, Chan
 }
 
 /// Why a layer without a changed component is another.
-fn note(components: &[ComponentDelta]) -> Option<&'static str> {
+fn note(components: &[ComponentDelta], index: &LayerIndex, from: ImageSide<'_>) -> Option<String> {
     if components.iter().all(|component| component.change == Change::Carried) {
-        return Some("no component changed: other components share the layer, or directories differ");
+        let differs = |(path, inode): &(&TreePath, &Inode)| {
+            inode.is_directory() && from.tree.get(path).is_some_and(|before| before != *inode)
+        };
+        let differing = index.delta.entries().iter().filter(differs).map(|(path, _)| path.to_string());
+        let differing: Vec<String> = differing.take(EXAMPLES).collect();
+        return Some(if differing.is_empty() {
+            "no component changed: other components share the layer".to_owned()
+        } else {
+            format!("no component changed: directories differ: {}", differing.join(" "))
+        });
     }
     let times = components.iter().all(|component| matches!(component.change, Change::Carried | Change::Times));
-    times.then_some("only times differ")
+    times.then(|| "only times differ".to_owned())
 }
 
 /// Divides a layer's blob among its components by their bytes.
@@ -256,7 +306,7 @@ impl Delta {
             if layer.state == LayerState::Recompressed {
                 let _ = writeln!(text, "           the same tar in another compression");
             }
-            if let Some(note) = layer.note {
+            if let Some(note) = &layer.note {
                 let _ = writeln!(text, "           {note}");
             }
             for component in layer.components.iter().filter(|component| component.change != Change::Carried) {

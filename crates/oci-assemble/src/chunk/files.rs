@@ -10,17 +10,26 @@ use crate::tree::{Escaped, TreePath};
 /// The most bytes of a piece, as they are in a tar: what ten bytes may move, before compression. Files are smaller.
 pub(super) const PIECE: u64 = 2 << 20;
 
-/// Names of components for `files`, which are in path order with their bytes.
-pub(super) fn pieces(files: &[(TreePath, u64)]) -> Vec<String> {
+/// Names of components for `files`, which are in path order with their bytes: `whole` where one is enough, else `kind` and
+/// the directory.
+pub(super) fn pieces(files: &[(TreePath, u64)], kind: &str, whole: &str) -> Vec<String> {
     let mut names = vec![String::new(); files.len()];
-    cut(files, &TreePath::root(), 0, &mut names);
+    if bytes(files) <= PIECE {
+        names.fill(whole.to_owned());
+    } else {
+        cut(files, kind, &TreePath::root(), 0, &mut names);
+    }
     names
 }
 
+fn bytes(files: &[(TreePath, u64)]) -> u64 {
+    files.iter().map(|(_, bytes)| bytes).sum()
+}
+
 /// Names the pieces of `folder`, whose files are `files`; `depth` is the length of its path with the slash behind it.
-fn cut(files: &[(TreePath, u64)], folder: &TreePath, depth: usize, names: &mut [String]) {
-    let name = format!("files:{folder}");
-    if files.iter().map(|(_, bytes)| bytes).sum::<u64>() <= PIECE {
+fn cut(files: &[(TreePath, u64)], kind: &str, folder: &TreePath, depth: usize, names: &mut [String]) {
+    let name = format!("{kind}:{folder}");
+    if bytes(files) <= PIECE {
         names.fill(name);
         return;
     }
@@ -40,7 +49,7 @@ fn cut(files: &[(TreePath, u64)], folder: &TreePath, depth: usize, names: &mut [
                 let below = &path.as_bytes()[..=end];
                 let count = files[at..].iter().take_while(|(path, _)| path.as_bytes().starts_with(below)).count();
                 let child = TreePath::new(&below[..end]).unwrap_or_default();
-                cut(&files[at..at + count], &child, end + 1, &mut names[at..at + count]);
+                cut(&files[at..at + count], kind, &child, end + 1, &mut names[at..at + count]);
                 at += count;
             }
         }
@@ -67,7 +76,7 @@ mod tests {
 
     fn sizes(files: &[(TreePath, u64)]) -> BTreeMap<String, u64> {
         let mut sizes = BTreeMap::new();
-        for (name, (_, bytes)) in pieces(files).into_iter().zip(files) {
+        for (name, (_, bytes)) in pieces(files, "files", "files:/").into_iter().zip(files) {
             *sizes.entry(name).or_default() += bytes;
         }
         sizes
@@ -110,11 +119,12 @@ mod tests {
         let path = |number: usize| TreePath::new(format!("usr/lib/{}/{number:04}", number % 7)).unwrap();
         let mut files: Vec<(TreePath, u64)> = (0..1400).map(|number| (path(number), 9000)).collect();
         files.sort();
-        let before = pieces(&files).into_iter().zip(files.clone()).map(|(name, (path, _))| (path, name));
+        let before =
+            pieces(&files, "files", "files:/").into_iter().zip(files.clone()).map(|(name, (path, _))| (path, name));
         let before: BTreeMap<TreePath, String> = before.collect();
         files.push((TreePath::new("usr/lib/new").unwrap(), 10));
         files.sort();
-        for (name, (path, _)) in pieces(&files).into_iter().zip(&files) {
+        for (name, (path, _)) in pieces(&files, "files", "files:/").into_iter().zip(&files) {
             assert_eq!(before.get(path).unwrap_or(&"files:/usr/lib".to_owned()), &name);
         }
     }

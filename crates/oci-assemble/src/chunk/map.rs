@@ -7,6 +7,8 @@
 //! ```
 //! The first pattern that fits a path decides. Patterns are those of [`Pattern`].
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::tree::TreePath;
@@ -14,7 +16,11 @@ use crate::tree::glob::Pattern;
 
 /// Which paths belong to which component, whatever packages say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ComponentMap(Vec<(Pattern, String)>);
+pub struct ComponentMap {
+    rules: Vec<(Pattern, String)>,
+    /// What stages brought, by path.
+    brought: BTreeMap<TreePath, String>,
+}
 
 /// Why a text is no map.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,11 +82,23 @@ impl ComponentMap {
                 rules.push((Pattern::new(&path), name.clone()));
             }
         }
-        Ok(Self(rules))
+        Ok(Self { rules, brought: BTreeMap::new() })
     }
 
     /// The component of `path`, where the map says one.
     pub fn component(&self, path: &TreePath) -> Option<&str> {
-        self.0.iter().find(|(pattern, _)| pattern.matches(path)).map(|(_, name)| name.as_str())
+        self.rules.iter().find(|(pattern, _)| pattern.matches(path)).map(|(_, name)| name.as_str())
+    }
+
+    /// Notes that the stage `name` brought these paths, which tells sets of kernel modules apart.
+    #[must_use]
+    pub fn with_brought(mut self, name: &str, paths: impl IntoIterator<Item = TreePath>) -> Self {
+        self.brought.extend(paths.into_iter().map(|path| (path, name.to_owned())));
+        self
+    }
+
+    /// The stage that brought `path`, where that is known.
+    pub(super) fn brought(&self, path: &TreePath) -> Option<&str> {
+        self.brought.get(path).map(String::as_str)
     }
 }

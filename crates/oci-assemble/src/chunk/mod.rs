@@ -36,6 +36,7 @@ mod component;
 mod delta;
 mod draft;
 mod files;
+mod fingerprint;
 mod map;
 mod neutral;
 mod place;
@@ -43,6 +44,7 @@ mod recorded;
 mod settled;
 mod split;
 mod stability;
+mod told;
 mod value;
 mod work;
 

@@ -10,7 +10,9 @@
 //! - Python sources keep theirs: compiled files record it.
 //!
 //! Dropped is what must not outlive the layers it came with: everything below `/sysroot` (an ostree repository whose commit
-//! is gone), labels and signatures of the machine that wrote them, marks of overlays, and the tags that chunkers read.
+//! is gone), labels of the machine that wrote them, marks of overlays, and the tags that chunkers read. A file's signature
+//! `security.ima` stays: the distribution made it of the content alone, and hosts that appraise files need it. That of its
+//! inode, `security.evm`, does not: it is bound to the file system it was made on.
 
 use crate::image::Image;
 use crate::layer::PartError;
@@ -105,7 +107,7 @@ pub fn neutral(tree: &FileTree, packages: Option<&Packages>) -> FileTree {
 
 /// Attributes that belong to the machine or the tool that wrote them.
 fn is_dropped(name: &[u8]) -> bool {
-    matches!(name, b"security.selinux" | b"security.ima" | b"security.evm" | TAG)
+    matches!(name, b"security.selinux" | b"security.evm" | TAG)
         || name.starts_with(b"trusted.overlay.")
         || name.starts_with(b"user.overlay.")
 }

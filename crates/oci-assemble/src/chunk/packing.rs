@@ -6,17 +6,27 @@
 //! that comes or goes touches the layer it is in.
 //!
 //! [`after`] keeps every layer of the image before in which nothing changed, and plans only what is left: what a client has
-//! to fetch anyway may be arranged anew for nothing.
+//! to fetch anyway may be arranged anew for nothing. So that what comes later finds a place, [`fresh`] leaves some of the
+//! layers to it; and when those are used up, the layers that cost least to fetch again give up theirs.
 
 use std::collections::BTreeSet;
 
 use super::files::hash;
 
+mod history;
+
+pub use history::{Kept, after};
+
 /// The most bytes of a shared layer with a catch-all in it, before compression: ten new bytes move no more. Where layers
 /// are too few for that, the limit doubles until a quarter of them is enough.
 pub const CATCH_ALL_MAX: u64 = 4 << 20;
+/// The same for a layer of which an image before had a smaller one, before others are fetched again to make room.
+pub const CATCH_ALL_GROWN: u64 = 8_000_000;
 /// The part of all layers that catch-alls may take.
 const CATCH_ALL_PART: usize = 4;
+/// One of so many layers stays free for what later builds bring: with all in use, what is new shares a layer with what is
+/// not, or others must be fetched again for it.
+const RESERVED_PART: usize = 16;
 /// From this rate on a component is busy.
 const BUSY: f64 = 0.2;
 
@@ -31,15 +41,6 @@ pub struct Item {
     pub rate: f64,
     /// Whether it holds what has only its place in common.
     pub catch_all: bool,
-}
-
-/// A layer of the image before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Its components that are still there, as indices of items.
-    pub members: BTreeSet<usize>,
-    /// Whether all its components are there and as they were.
-    pub unchanged: bool,
 }
 
 /// What a client is expected to download of a layer with the next build, in bytes: its size, times the likelihood that
@@ -64,50 +65,45 @@ fn float(bytes: u64) -> f64 {
 /// Laws: every item is in exactly one layer; none is empty; `fresh(items, max + 1)` is `fresh(items, max)` with at most one
 /// layer split in two, once every kind has a layer of its own.
 pub fn fresh(items: &[Item], max: usize) -> Vec<BTreeSet<usize>> {
-    pack(items, (0..items.len()).collect(), max)
+    let all: BTreeSet<usize> = (0..items.len()).collect();
+    let rules = Rules::new(items, max);
+    pack(items, &all, rules, usable(max))
 }
 
-/// Distributes all items over at most `max` layers, of which those before stay where that is possible. The result has a
-/// layer for each of `before`, in its order, empty where nothing is left of it, and new layers behind.
-///
-/// Laws: every item is in exactly one layer; an unchanged layer keeps its members, unless there are too few layers.
-pub fn after(items: &[Item], before: &[Kept], max: usize) -> Vec<BTreeSet<usize>> {
-    let mut layers: Vec<BTreeSet<usize>> = before.iter().map(|kept| kept.members.clone()).collect();
-    let mut unchanged: Vec<usize> =
-        (0..before.len()).filter(|at| before[*at].unchanged && !layers[*at].is_empty()).collect();
-    let placed: BTreeSet<usize> = unchanged.iter().flat_map(|at| &layers[*at]).copied().collect();
-    let mut pool: BTreeSet<usize> = (0..items.len()).filter(|index| !placed.contains(index)).collect();
-    // The smallest give up their place first: they cost least to fetch again.
-    let bytes = |members: &BTreeSet<usize>| members.iter().map(|index| items[*index].bytes).sum::<u64>();
-    unchanged.sort_by_key(|at| (bytes(&layers[*at]), *at));
-    unchanged.reverse();
-    while unchanged.len() + usize::from(!pool.is_empty()) > max {
-        let Some(at) = unchanged.pop() else { break };
-        pool.append(&mut layers[at]);
-    }
-    let room = max.saturating_sub(unchanged.len());
-    for (at, layer) in layers.iter_mut().enumerate() {
-        if !unchanged.contains(&at) {
-            layer.clear();
-        }
-    }
-    place(items, before, &mut layers, pack(items, pool, room));
-    layers
+/// Layers that a plan without history uses.
+fn usable(max: usize) -> usize {
+    max - max / RESERVED_PART
 }
 
-/// Puts each new layer where most of its bytes were before, so that names and order stay what they were.
-fn place(items: &[Item], before: &[Kept], layers: &mut Vec<BTreeSet<usize>>, new: Vec<BTreeSet<usize>>) {
-    let common = |one: &BTreeSet<usize>, other: &BTreeSet<usize>| {
-        one.intersection(other).map(|index| items[*index].bytes).sum::<u64>()
-    };
-    for members in new {
-        let free = (0..before.len()).filter(|at| layers[*at].is_empty());
-        let best = free.map(|at| (common(&members, &before[at].members), at)).filter(|(bytes, _)| *bytes > 0);
-        match best.max_by_key(|(bytes, at)| (*bytes, before.len() - at)) {
-            Some((_, at)) => layers[at] = members,
-            None => layers.push(members),
+/// What keeps components apart.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    /// The number of kinds that are told apart: all, unless there are fewer layers.
+    kinds: usize,
+    /// The most bytes of a shared layer of catch-alls.
+    catch_all: u64,
+}
+
+impl Rules {
+    /// The rules for at most `max` layers. The limit of catch-alls grows until a part of the layers is enough for all.
+    fn new(items: &[Item], max: usize) -> Self {
+        let members = (0..items.len()).filter(|index| items[*index].catch_all).collect();
+        let whole = Bin { members, depth: 0, catch_all: true };
+        let room = (max / CATCH_ALL_PART).max(1);
+        let mut limit = CATCH_ALL_MAX;
+        while limit < u64::MAX / 2 && divided(items, whole.clone(), limit).len() > room {
+            limit *= 2;
         }
+        Self { kinds: max.clamp(1, KINDS), catch_all: limit }
     }
+}
+
+/// Calm, busy, catch-all.
+const KINDS: usize = 3;
+
+/// The kind of an item, and of a layer the last of its items'.
+fn kind(item: &Item) -> usize {
+    if item.catch_all { 2 } else { usize::from(item.rate >= BUSY) }
 }
 
 /// A layer in the making.
@@ -128,20 +124,23 @@ struct Move {
     depth: u32,
 }
 
-fn pack(items: &[Item], members: BTreeSet<usize>, max: usize) -> Vec<BTreeSet<usize>> {
-    if members.is_empty() || max == 0 {
-        return Vec::new();
-    }
-    let mut kinds: [BTreeSet<usize>; 3] = Default::default();
+/// The fewest layers that the rules allow for `members`: one for each kind, and catch-alls in several.
+fn least(items: &[Item], members: &BTreeSet<usize>, rules: Rules) -> Vec<Bin> {
+    let mut kinds: [BTreeSet<usize>; KINDS] = Default::default();
     for index in members {
-        let item = &items[index];
-        let kind = if item.catch_all { 2 } else { usize::from(item.rate >= BUSY) };
-        kinds[kind.min(max - 1)].insert(index);
+        kinds[kind(&items[*index]).min(rules.kinds - 1)].insert(*index);
     }
-    let bin = |(kind, members): (usize, BTreeSet<usize>)| Bin { members, depth: 0, catch_all: kind == 2 };
-    let mut bins: Vec<Bin> =
-        kinds.into_iter().enumerate().filter(|(_, members)| !members.is_empty()).map(bin).collect();
-    split_catch_alls(items, &mut bins, max);
+    let [calm, busy, catch_all] = kinds;
+    let bin = |members, catch_all| Bin { members, depth: 0, catch_all };
+    let mut bins = vec![bin(calm, false), bin(busy, false)];
+    bins.append(&mut divided(items, bin(catch_all, true), rules.catch_all));
+    bins.retain(|bin| !bin.members.is_empty());
+    bins
+}
+
+/// Distributes `members` over at most `max` layers, or as few as the rules allow.
+fn pack(items: &[Item], members: &BTreeSet<usize>, rules: Rules, max: usize) -> Vec<BTreeSet<usize>> {
+    let mut bins = least(items, members, rules);
     let mut moves: Vec<Option<Move>> = bins.iter().map(|bin| best_move(items, bin)).collect();
     while bins.len() < max {
         let found = moves.iter().enumerate().filter_map(|(at, best)| Some((at, best.as_ref()?.saved)));
@@ -160,21 +159,11 @@ fn pack(items: &[Item], members: BTreeSet<usize>, max: usize) -> Vec<BTreeSet<us
     bins.into_iter().map(|bin| bin.members).collect()
 }
 
-/// Splits shared catch-alls until none is above the limit, which grows until a part of the layers is enough for them.
-fn split_catch_alls(items: &[Item], bins: &mut Vec<Bin>, max: usize) {
-    let Some(at) = bins.iter().position(|bin| bin.catch_all) else { return };
-    let whole = bins.remove(at);
-    let room = (max / CATCH_ALL_PART).max(1);
-    let mut limit = CATCH_ALL_MAX;
-    loop {
-        let mut parts = Vec::new();
-        divide(items, whole.clone(), limit, &mut parts);
-        if parts.len() <= room || parts.len() == 1 {
-            bins.append(&mut parts);
-            return;
-        }
-        limit = limit.saturating_mul(2);
-    }
+/// Shared catch-alls, split until none is above the limit.
+fn divided(items: &[Item], whole: Bin, limit: u64) -> Vec<Bin> {
+    let mut parts = Vec::new();
+    divide(items, whole, limit, &mut parts);
+    parts
 }
 
 fn divide(items: &[Item], bin: Bin, limit: u64, parts: &mut Vec<Bin>) {

@@ -2,7 +2,8 @@
 //!
 //! Each layer's descriptor names its components in an annotation; some tools drop annotations when they push (podman,
 //! buildah), so the same stands once more in a label of the configuration. Both are JSON: an object for each layer, with
-//! a component's name as key and `[fingerprint, builds, changes]` as value.
+//! a component's name as key and `[fingerprint, builds, changes]` as value. Under the empty name, which no component has,
+//! stands what the layer's parent directories are, with no builds.
 
 use std::collections::BTreeMap;
 
@@ -69,14 +70,30 @@ impl<'de> Deserialize<'de> for Record {
 }
 
 /// A layer as an image recorded it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordedLayer {
     /// Its components.
     pub components: BTreeMap<String, Record>,
+    /// [`Components::parents`](super::Components::parents), when it was recorded.
+    pub parents: Option<u64>,
     /// The layer itself, when it is known: a chunking can also come from a file.
-    #[serde(skip)]
     pub layer: Option<(Descriptor, Digest)>,
+}
+
+impl Serialize for RecordedLayer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let parents = self.parents.map(|fingerprint| Record { fingerprint, seen: Seen::default() });
+        let parents = parents.iter().map(|record| ("", record));
+        serializer.collect_map(parents.chain(self.components.iter().map(|(name, record)| (name.as_str(), record))))
+    }
+}
+
+impl<'de> Deserialize<'de> for RecordedLayer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut components: BTreeMap<String, Record> = Deserialize::deserialize(deserializer)?;
+        let parents = components.remove("").map(|record| record.fingerprint);
+        Ok(Self { components, parents, layer: None })
+    }
 }
 
 /// The chunking of an image.
@@ -111,36 +128,44 @@ pub enum RecordedError {
 
 impl Recorded {
     /// What `image` says of its layers; nothing when it was not cut by this crate. Annotations count where every layer has
-    /// one, else the label, if it is of as many layers as there are.
+    /// one that can be read, else the label, if it is of as many layers as there are.
     pub fn of(image: &Image) -> Result<Option<Self>, RecordedError> {
-        let annotated: Option<Vec<&String>> =
-            image.layers().map(|(descriptor, _)| descriptor.annotations.get(COMPONENTS)).collect();
-        let place = |number: usize| format!("the annotation {COMPONENTS} of layer {number}");
-        let annotated = annotated.filter(|texts| !texts.is_empty());
-        let components: Vec<BTreeMap<String, Record>> = if let Some(texts) = annotated {
-            let read = |(number, text): (usize, &String)| {
-                serde_json::from_str(text).map_err(|source| RecordedError::Json { place: place(number), source })
-            };
-            texts.into_iter().enumerate().map(read).collect::<Result<_, _>>()?
-        } else {
+        let label = || {
             let Some(text) = image.config().labels.get(LABEL) else { return Ok(None) };
-            let place = format!("the label {LABEL}");
-            serde_json::from_str(text).map_err(|source| RecordedError::Json { place, source })?
+            let layers = Self::parse(text, &format!("the label {LABEL}"))?.layers;
+            Ok(Some(layers).filter(|layers| layers.len() == image.layers().len()))
         };
-        if components.len() != image.layers().len() {
-            return Ok(None);
+        let layers = match Self::annotated(image) {
+            Ok(Some(layers)) => Some(layers),
+            Ok(None) => label()?,
+            // A good label makes up for it; a bad one is the lesser fault.
+            Err(error) => Some(label().ok().flatten().ok_or(error)?),
+        };
+        let Some(mut layers) = layers else { return Ok(None) };
+        for (layer, (descriptor, diff_id)) in layers.iter_mut().zip(image.layers()) {
+            layer.layer = Some((descriptor.clone(), *diff_id));
         }
-        let known = image.layers().map(|(descriptor, diff_id)| Some((descriptor.clone(), *diff_id)));
-        let layers = components.into_iter().zip(known).map(|(components, layer)| RecordedLayer { components, layer });
-        Self::checked(layers.collect(), "the image").map(Some)
+        Ok(Some(Self { layers }))
+    }
+
+    /// What the annotations say, where every layer has one.
+    fn annotated(image: &Image) -> Result<Option<Vec<RecordedLayer>>, RecordedError> {
+        let texts: Option<Vec<&String>> =
+            image.layers().map(|(descriptor, _)| descriptor.annotations.get(COMPONENTS)).collect();
+        let Some(texts) = texts.filter(|texts| !texts.is_empty()) else { return Ok(None) };
+        let place = |number: usize| format!("the annotation {COMPONENTS} of layer {number}");
+        let read = |(number, text): (usize, &String)| {
+            serde_json::from_str(text).map_err(|source| RecordedError::Json { place: place(number), source })
+        };
+        let layers = texts.into_iter().enumerate().map(read).collect::<Result<Vec<RecordedLayer>, _>>()?;
+        Self::checked(layers, "the image").map(|recorded| Some(recorded.layers))
     }
 
     /// Reads what [`Recorded::to_json`] wrote.
     pub fn parse(text: &str, file: &str) -> Result<Self, RecordedError> {
-        let components: Vec<BTreeMap<String, Record>> =
+        let layers: Vec<RecordedLayer> =
             serde_json::from_str(text).map_err(|source| RecordedError::Json { place: file.to_owned(), source })?;
-        let layers = components.into_iter().map(|components| RecordedLayer { components, layer: None });
-        Self::checked(layers.collect(), file)
+        Self::checked(layers, file)
     }
 
     fn checked(layers: Vec<RecordedLayer>, place: &str) -> Result<Self, RecordedError> {
@@ -159,15 +184,14 @@ impl Recorded {
 
     /// The label's text.
     pub fn to_json(&self) -> String {
-        let components: Vec<_> = self.layers.iter().map(|layer| &layer.components).collect();
-        json(&components)
+        json(&self.layers)
     }
 }
 
 impl RecordedLayer {
     /// The annotation's text.
     pub fn to_json(&self) -> String {
-        json(&self.components)
+        json(self)
     }
 }
 

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use proptest::prelude::*;
 
 use super::*;
-use crate::image::{Digest, Image, Layer};
+use crate::image::{Digest, Image};
 use crate::layer::{Compression, IndexOptions, SealOptions, decode, index, measure, seal};
 use crate::pkgdb;
 use crate::testing::image::amd64;
@@ -13,7 +13,10 @@ use crate::testing::memory::{Memory, add, add_file};
 use crate::testing::tree::arbitrary_tree;
 use crate::tree::{Content, FileTree, Inode, Kind, Meta, TreePath};
 
+mod components;
+mod history;
 mod packing;
+mod recorded;
 mod told;
 
 fn path(text: &str) -> TreePath {
@@ -21,7 +24,7 @@ fn path(text: &str) -> TreePath {
 }
 
 fn options(max: usize) -> ChunkingOptions<'static> {
-    ChunkingOptions { max, packages: None, previous: None }
+    ChunkingOptions { max, packages: None, previous: None, encoding: None }
 }
 
 /// The tree with what layers cannot carry taken out.
@@ -201,7 +204,7 @@ fn components_are_what_changes_together() {
             "/usr/lib/large file:/usr/lib/large File",
             "/usr/lib/libssl.so openssl Package",
             "/usr/lib/mapped mine Map",
-            "/usr/lib/modules/6.1/extra/zfs/zfs.ko modules/extra Modules",
+            "/usr/lib/modules/6.1/extra/zfs/zfs.ko modules/extra/zfs Modules",
             "/usr/lib/modules/6.1/initramfs.img initramfs Initramfs",
             "/usr/lib/modules/6.1/kernel/x.ko linux Package",
             "/usr/lib/modules/6.1/modules.builtin linux Package",
@@ -256,7 +259,7 @@ fn chunked(tree: &FileTree, max: usize, previous: Option<&Recorded>) -> Chunking
     let packages = pkgdb::read(tree, &Memory::default()).unwrap();
     let plain = neutral(tree, packages.as_ref());
     let components = Components::new(&plain, tree, packages.as_ref(), &map());
-    Chunking::new(&components, ChunkingOptions { max, packages: packages.as_ref(), previous })
+    Chunking::new(&components, ChunkingOptions { packages: packages.as_ref(), previous, ..options(max) })
 }
 
 #[test]
@@ -293,51 +296,6 @@ fn with_history_only_what_changed_moves() {
     for max in [5, 9] {
         let more = chunked(&tree, max, Some(&recorded));
         assert_eq!(more.layers.iter().filter(|chunk| chunk.fate == Fate::Kept).count(), expected, "{max}");
-    }
-}
-
-#[test]
-fn observations_fade() {
-    let mut seen = Seen::default();
-    for build in 0..100 {
-        seen = seen.after(build % 2 == 0);
-    }
-    assert!(seen.builds <= Seen::WINDOW && seen.changes * 2 <= seen.builds + 2, "{seen:?}");
-}
-
-#[test]
-fn records_are_found_in_annotations_and_then_in_the_label() {
-    let chunking = chunked(&debian(), 4, None);
-    let recorded = chunking.recorded();
-    let image = |annotated: bool| {
-        let layers = recorded.layers.iter().enumerate().map(|(number, layer)| {
-            let mut made: Layer = crate::testing::image::layer(&number.to_string());
-            if annotated {
-                made.descriptor.annotations.insert(COMPONENTS.into(), layer.to_json());
-            }
-            made
-        });
-        Image::scratch(amd64()).append_all(layers).unwrap()
-    };
-    let strip = |found: Recorded| Recorded {
-        layers: found.layers.into_iter().map(|layer| RecordedLayer { layer: None, ..layer }).collect(),
-    };
-    let of = |image: &Image| Recorded::of(image).unwrap().map(strip);
-    assert_eq!(of(&image(true)), Some(recorded.clone()));
-    assert_eq!(of(&image(false)), None);
-    assert_eq!(of(&image(false).with_label(LABEL, recorded.to_json())), Some(recorded.clone()));
-    assert_eq!(of(&image(false).with_label(LABEL, "[]")), None, "a label of other layers");
-    assert_eq!(strip(Recorded::parse(&recorded.to_json(), "x").unwrap()), recorded);
-    for (text, message) in [
-        ("{", "x is no record of layers"),
-        ("[{\"a\":[\"0\",0,0]}]", "x is no record of layers"),
-        ("[{\"a\":[\"0123456789abcdef\",0,1]}]", "x is no record of layers"),
-        (
-            "[{\"a\":[\"0123456789abcdef\",0,0]},{\"a\":[\"0123456789abcdef\",0,0]}]",
-            "x has the component \"a\" in two layers",
-        ),
-    ] {
-        assert_eq!(Recorded::parse(text, "x").unwrap_err().to_string(), message);
     }
 }
 

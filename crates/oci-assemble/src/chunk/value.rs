@@ -9,7 +9,7 @@ use super::component::{Components, Origin};
 use super::packing::{Item, Kept, after, fresh};
 use super::recorded::{Record, Recorded, RecordedLayer, Seen};
 use super::stability::{hints, rate};
-use crate::image::{Descriptor, Digest};
+use crate::image::{Descriptor, Digest, Encoding};
 use crate::pkgdb::Packages;
 use crate::tree::TreePath;
 
@@ -22,13 +22,15 @@ pub struct ChunkingOptions<'a> {
     pub packages: Option<&'a Packages>,
     /// The chunking of the image before.
     pub previous: Option<&'a Recorded>,
+    /// How layers must be stored to be kept; without it, as they are.
+    pub encoding: Option<Encoding>,
 }
 
 /// What becomes of a layer, as far as the components say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
-    /// The image before has it, with the same components in the same state.
+    /// The image before has it, with the same components and directories in the same state, stored as wanted.
     Kept,
     /// The image before has a layer in its place.
     Changed,
@@ -72,6 +74,8 @@ pub struct Chunk {
     pub before: Option<(Descriptor, Digest)>,
     #[serde(skip)]
     members: BTreeSet<usize>,
+    #[serde(skip)]
+    parents: u64,
 }
 
 /// An ordered partition of components into layers, lowest first.
@@ -84,7 +88,7 @@ pub struct Chunking {
 impl Chunking {
     /// Finds the layers for `components`.
     pub fn new(components: &Components, options: ChunkingOptions<'_>) -> Self {
-        let ChunkingOptions { max, packages, previous } = options;
+        let ChunkingOptions { max, packages, previous, encoding } = options;
         let seen =
             |name: &str| previous.and_then(|previous| previous.get(name)).map_or(Seen::default(), |known| known.seen);
         let hints = hints(components, packages);
@@ -95,7 +99,7 @@ impl Chunking {
             catch_all: component.origin.is_catch_all(),
         };
         let items: Vec<Item> = components.list().iter().zip(&hints).map(item).collect();
-        let chunker = Chunker { components, items, previous };
+        let chunker = Chunker { components, items, previous, encoding };
         match previous {
             None => chunker.without_history(max),
             Some(previous) => chunker.with_history(previous, max),
@@ -192,7 +196,7 @@ impl Chunk {
     /// What to record with the layer.
     pub fn recorded(&self) -> RecordedLayer {
         let components = self.components.iter().map(|member| (member.name.clone(), member.record)).collect();
-        RecordedLayer { components, layer: None }
+        RecordedLayer { components, parents: Some(self.parents), layer: None }
     }
 }
 
@@ -200,6 +204,7 @@ struct Chunker<'a> {
     components: &'a Components,
     items: Vec<Item>,
     previous: Option<&'a Recorded>,
+    encoding: Option<Encoding>,
 }
 
 impl Chunker<'_> {
@@ -219,6 +224,9 @@ impl Chunker<'_> {
         let kept = |layer: &RecordedLayer| {
             let members: BTreeSet<usize> = layer.components.keys().filter_map(|name| index_of(name)).collect();
             let same = members.iter().all(|index| self.fate(*index) == Fate::Kept);
+            // Every layer repeats the directories above its files.
+            let parents = self.components.parents(members.iter().copied());
+            let same = same && layer.parents.is_none_or(|recorded| recorded == parents);
             Kept { unchanged: same && members.len() == layer.components.len(), members }
         };
         let before: Vec<Kept> = previous.layers.iter().map(kept).collect();
@@ -230,12 +238,15 @@ impl Chunker<'_> {
             if members.is_empty() {
                 continue;
             }
+            let layer = previous.layers.get(number).and_then(|layer| layer.layer.clone());
+            // Who asks for another compressor gets the same tar as another blob.
+            let stored = layer.as_ref().and_then(|(descriptor, _)| descriptor.media_type.encoding());
+            let fits = self.encoding.is_none() || stored.is_none() || stored == self.encoding;
             let fate = match before.get(number) {
-                Some(kept) if kept.unchanged && kept.members == members => Fate::Kept,
+                Some(kept) if kept.unchanged && kept.members == members && fits => Fate::Kept,
                 Some(_) => Fate::Changed,
                 None => Fate::New,
             };
-            let layer = previous.layers.get(number).and_then(|layer| layer.layer.clone());
             layers.push(self.chunk(members, fate, layer.filter(|_| fate == Fate::Kept), !same));
         }
         Chunking { layers }
@@ -284,6 +295,7 @@ impl Chunker<'_> {
             several => format!("{largest} and {} others", several - 1),
         };
         let bytes = components.iter().map(|member| member.bytes).sum();
-        Chunk { name, fate, bytes, components, before, members }
+        let parents = self.components.parents(members.iter().copied());
+        Chunk { name, fate, bytes, components, before, members, parents }
     }
 }

@@ -28,6 +28,8 @@ pub enum CacheKind {
     MergedIndex,
     /// That a file with a certain stamp has a certain digest.
     Verified,
+    /// That a blob is one stream of a certain diff_id.
+    Unpacked,
     /// A sealed layer, by what it was made from.
     Layer,
     /// What a stage produced, by its key.
@@ -40,8 +42,16 @@ pub enum CacheKind {
 
 impl CacheKind {
     /// All kinds.
-    pub const ALL: [Self; 7] =
-        [Self::LayerIndex, Self::MergedIndex, Self::Verified, Self::Layer, Self::Stage, Self::Image, Self::Content];
+    pub const ALL: [Self; 8] = [
+        Self::LayerIndex,
+        Self::MergedIndex,
+        Self::Verified,
+        Self::Unpacked,
+        Self::Layer,
+        Self::Stage,
+        Self::Image,
+        Self::Content,
+    ];
 
     /// The name of the directory.
     pub fn name(self) -> &'static str {
@@ -49,6 +59,7 @@ impl CacheKind {
             Self::LayerIndex => "layer-index",
             Self::MergedIndex => "merged-index",
             Self::Verified => "verified",
+            Self::Unpacked => "unpacked",
             Self::Layer => "layer",
             Self::Stage => "stage",
             Self::Image => "image",

@@ -31,6 +31,7 @@ mod resolve;
 #[cfg_attr(not(any(feature = "pull", feature = "registry")), expect(dead_code, reason = "the registry in it"))]
 pub(crate) mod scratch;
 mod source;
+mod unpacked;
 mod verified;
 
 pub use archive::{Archive, ArchiveFault, write_archive};
@@ -48,4 +49,5 @@ pub use resolve::{MAX_DEPTH, Resolved, reachable, resolve, select};
 #[cfg(any(feature = "pull", feature = "registry"))]
 pub use source::Fetch;
 pub use source::{Ambient, BaseImage, Places, open_local};
+pub use unpacked::Unpacked;
 pub use verified::Verified;

@@ -100,7 +100,7 @@ fn a_delta_tells_reasons_from_what_is_carried_along() {
             (LayerState::New, vec![("files:/", Change::Content)]),
         ]
     );
-    assert_eq!(found.layers[1].note, Some("only times differ"));
+    assert_eq!(found.layers[1].note.as_deref(), Some("only times differ"));
     assert!(found.download_by_diff_id < found.download && found.download < found.total);
     assert!(found.components.values().map(|sum| sum.bytes).sum::<u64>() <= found.download);
     let text = found.render(|bytes| bytes.to_string());
@@ -109,4 +109,79 @@ fn a_delta_tells_reasons_from_what_is_carried_along() {
         text.ends_with(&format!("1 of 5 layers shared; download {} of {}\n", found.download, found.total)),
         "{text}"
     );
+}
+
+/// An image of `tree` cut by `map`, as a delta sees it.
+fn cut(
+    tree: &FileTree,
+    map: &ComponentMap,
+) -> (FileTree, Recorded, Vec<(crate::image::Descriptor, crate::layer::LayerIndex)>) {
+    let packages = pkgdb::read(tree, &Memory::default()).unwrap();
+    let plain = neutral(tree, packages.as_ref());
+    let components = Components::new(&plain, tree, packages.as_ref(), map);
+    let chunking = Chunking::new(&components, options(3));
+    let drafts = draft(&chunking, &components, &plain, 0).unwrap();
+    let layers = drafts.iter().map(|draft| {
+        let bytes = format!("{:?}", draft.delta());
+        let media_type = crate::image::MediaType::layer(crate::image::Encoding::Zstd);
+        let index = crate::layer::LayerIndex {
+            diff_id: Digest::of(bytes.as_bytes()),
+            size: 1 << 20,
+            delta: draft.delta().clone(),
+            offsets: std::collections::BTreeMap::new(),
+            violations: crate::layer::Violations::default(),
+        };
+        (crate::image::Descriptor::of(media_type, bytes.as_bytes()), index)
+    });
+    let layers = layers.collect();
+    (plain, chunking.recorded(), layers)
+}
+
+/// The delta between two trees, whose images are known only by what they say of themselves.
+fn told(before: &FileTree, after: &FileTree, map: &ComponentMap) -> Delta {
+    let sides = [before, after].map(|tree| {
+        let (tree, recorded, layers) = cut(tree, map);
+        let packages = pkgdb::read(&tree, &Memory::default()).unwrap();
+        let components = Components::new(&tree, &tree, packages.as_ref(), &ComponentMap::default());
+        let indexes: Vec<_> = layers.iter().map(|(_, index)| index).collect();
+        (components.as_recorded(&tree, &recorded, &indexes), tree, layers)
+    });
+    let layers =
+        sides.each_ref().map(|(.., layers)| layers.iter().map(|(blob, index)| (blob, index)).collect::<Vec<_>>());
+    let side = |at: usize| ImageSide { layers: &layers[at], tree: &sides[at].1, components: &sides[at].0 };
+    delta(side(0), side(1))
+}
+
+#[test]
+fn a_delta_names_the_components_that_the_image_was_cut_by() {
+    let mut before = debian();
+    add_file(&mut before, "opt/agent", 0o644, "old");
+    let mut after = before.clone();
+    add_file(&mut after, "opt/agent", 0o644, "new");
+    let found = told(&before, &after, &map());
+    let reasons: Vec<&str> = (found.layers.iter().flat_map(|layer| &layer.components))
+        .filter(|component| component.change != Change::Carried)
+        .map(|component| component.name.as_str())
+        .collect();
+    assert_eq!(reasons, ["mine"]);
+}
+
+#[test]
+fn a_delta_tells_of_what_is_gone_and_of_directories() {
+    let before = debian();
+    let mut after = before.clone();
+    after.remove(&path("usr/lib/large"));
+    let found = told(&before, &after, &ComponentMap::default());
+    let reasons: Vec<(&str, Change)> = (found.layers.iter().flat_map(|layer| &layer.components))
+        .filter(|component| component.change != Change::Carried)
+        .map(|component| (component.name.as_str(), component.change))
+        .collect();
+    assert_eq!(reasons, [("file:/usr/lib/large", Change::Removed)], "{found:?}");
+    let mut after = before.clone();
+    let mut inode = after.at("etc").unwrap().clone();
+    inode.meta.mode = 0o700;
+    after.insert(path("etc"), inode);
+    let found = told(&before, &after, &ComponentMap::default());
+    let notes: Vec<&str> = found.layers.iter().filter_map(|layer| layer.note.as_deref()).collect();
+    assert_eq!(notes, ["no component changed: directories differ: /etc"], "{found:?}");
 }

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Says whether two images have the same tree, times apart: same-tree.sh IMAGE OTHER
+#
+# For images that were cut anew, which may change nothing else. ASSEMBLE is the program.
+set -eu
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# PATH KIND MODE OWNER TIME, and what else there is.
+tree() {
+  "$ASSEMBLE" inspect --tree "$1" | awk '{ $5 = "-"; print }'
+}
+
+tree "$1" >"$work/one"
+tree "$2" >"$work/other"
+diff -u "$work/one" "$work/other" | head -n 40
+cmp -s "$work/one" "$work/other"
+echo "$(wc -l <"$work/one") entries are the same"
