@@ -2,7 +2,7 @@
 //!
 //! Whatever can be missing (a key, a token, a lock, a document) is looked for before anything is built or sent.
 
-use oci_assemble::image::{Descriptor, RegistryReference};
+use oci_assemble::image::{Descriptor, Platform, RegistryReference};
 use oci_assemble::plan::recipe::spec::KeySource;
 use oci_assemble::plan::recipe::{Attestation as Wanted, Recipe, Signature, SignatureFormat};
 use oci_assemble::publish::attest::{Attestation, Document, attest};
@@ -23,13 +23,19 @@ pub(crate) struct Attaching<'a> {
     args: &'a PublishArgs,
     recipe: &'a Recipe,
     keys: Vec<Box<dyn Signer>>,
+    /// How the images are made, in the order of the platforms; empty when the recipe does not want it attested.
+    provenance: Vec<Attestation>,
     /// What the image is made of.
     sbom: Option<Document>,
 }
 
 impl<'a> Attaching<'a> {
     /// Reads keys and documents; says what is missing.
-    pub(crate) fn prepare(job: &'a Job, args: &'a PublishArgs) -> Result<Self, Failure> {
+    pub(crate) fn prepare(
+        job: &'a Job,
+        platforms: &[Option<Platform>],
+        args: &'a PublishArgs,
+    ) -> Result<Self, Failure> {
         let recipe = job.recipe();
         let publish = &recipe.publish;
         let mut keys: Vec<Box<dyn Signer>> = Vec::new();
@@ -64,34 +70,23 @@ impl<'a> Attaching<'a> {
             }
             (None, false) => None,
         };
-        let attaching = Self { args, recipe, keys, sbom };
+        let mut attaching = Self { args, recipe, keys, provenance: Vec::new(), sbom };
         if publish.attest.contains(&Wanted::Provenance) {
-            for platform in attaching.platforms(job) {
-                attaching.provenance(platform)?;
+            // By the platforms that are asked for, as the lock has them: an image's own name of its platform may say more.
+            for platform in platforms {
+                let platform = platform.as_ref().map(ToString::to_string);
+                let args = RecipeArgs { platform, ..args.build.recipe.clone() };
+                attaching.provenance.push(Attestation::Provenance(Box::new(provenance::of(&args)?)));
             }
         }
         Ok(attaching)
     }
 
-    fn platforms(&self, job: &Job) -> Vec<Option<String>> {
-        match (&job.platform, &self.recipe.image.platforms[..]) {
-            (Some(platform), _) => vec![Some(platform.to_string())],
-            (None, []) => vec![None],
-            (None, all) => all.iter().map(|platform| Some(platform.to_string())).collect(),
-        }
-    }
-
-    /// How the image for a platform is made, by its lock.
-    fn provenance(&self, platform: Option<String>) -> Result<Attestation, Failure> {
-        let args = RecipeArgs { platform, ..self.args.build.recipe.clone() };
-        Ok(Attestation::Provenance(Box::new(provenance::of(&args)?)))
-    }
-
-    /// Signs every manifest and attests what the recipe asks for. `instances` are the images with their platforms.
+    /// Signs every manifest and attests what the recipe asks for. `instances` are the images, in the order of the platforms.
     pub(crate) fn attach<'r>(
         &self,
         place: &RegistryReference,
-        instances: &[(Descriptor, Option<String>)],
+        instances: &[Descriptor],
         untagged: Untagged<'r>,
         ui: Ui,
     ) -> Result<Untagged<'r>, Failure> {
@@ -112,19 +107,13 @@ impl<'a> Attaching<'a> {
         let created = signers::created()?;
         let store = RegistryReferrers::new(untagged.repository());
         let mut attached = signing.manifests(&untagged)?;
-        let mut documents: Vec<(&str, Descriptor, Attestation)> = Vec::new();
-        if publish.attest.contains(&Wanted::Provenance) {
-            for (descriptor, platform) in instances {
-                documents.push(("provenance", descriptor.clone(), self.provenance(platform.clone())?));
-            }
-        }
-        if let (Some(sbom), Some(top)) = (&self.sbom, untagged.manifests().last()) {
-            documents.push(("sbom", top.clone(), Attestation::Document(sbom.clone())));
-        }
-        for (kind, descriptor, document) in documents {
-            let subject = signing.subject(&descriptor, &untagged);
+        let sbom = self.sbom.clone().map(Attestation::Document);
+        let provenance = instances.iter().zip(&self.provenance).map(|(image, document)| ("provenance", image, document));
+        let documents = untagged.manifests().last().zip(sbom.as_ref()).map(|(top, document)| ("sbom", top, document));
+        for (kind, descriptor, document) in provenance.chain(documents) {
+            let subject = signing.subject(descriptor, &untagged);
             let what = format!("attesting {}", descriptor.digest);
-            let signed = attest(&subject, &document, &signers, format, &store, created).context(Class::Data, what)?;
+            let signed = attest(&subject, document, &signers, format, &store, created).context(Class::Data, what)?;
             attached.extend(signing.keep(&store, kind, &subject, &signed)?);
         }
         Ok(untagged.attached(attached))

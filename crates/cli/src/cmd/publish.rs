@@ -32,15 +32,15 @@ pub(crate) fn run(args: &PublishArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     let job = wire::read(&args.build.recipe)?;
     let recipe = job.recipe();
     let repository = place(recipe)?;
-    // What would happen can be told without keys.
-    let attaching = if args.output.dry_run { None } else { Some(Attaching::prepare(&job, args)?) };
-    let blobs = BlobCache::new(cache, ui);
-    let cache = wire::cache(cache)?;
     let platforms = match &job.platform {
         Some(platform) => vec![Some(platform.clone())],
         None if recipe.image.platforms.is_empty() => vec![None],
         None => recipe.image.platforms.iter().cloned().map(Some).collect(),
     };
+    // What would happen can be told without keys.
+    let attaching = if args.output.dry_run { None } else { Some(Attaching::prepare(&job, &platforms, args)?) };
+    let blobs = BlobCache::new(cache, ui);
+    let cache = wire::cache(cache)?;
     let mut made = Vec::new();
     for platform in platforms {
         let job = Job { platform, ..wire::read(&args.build.recipe)? };
@@ -61,8 +61,7 @@ pub(crate) fn run(args: &PublishArgs, ui: Ui, cache: Option<&Path>) -> Result<()
         let plan = json!({ "plans": [pushing.plan.to_value()] });
         return if ui.json { ui.document("push-plan", plan) } else { ui.data(&shown(&pushing.plan)) };
     }
-    let instances: Vec<(Descriptor, Option<String>)> =
-        made.iter().map(|made| (made.image.descriptor(), Some(made.image.config().platform.to_string()))).collect();
+    let instances = entries(&made);
     let mut receipt = pushing.run(&source, |untagged| match &attaching {
         Some(attaching) => attaching.attach(&target.repository, &instances, untagged, ui),
         None => Ok(untagged),

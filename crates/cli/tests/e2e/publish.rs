@@ -184,7 +184,8 @@ fn an_image_is_signed_and_attested_before_a_tag_names_it() {
     }
 }
 
-/// Makes the base of a scene an index: of the image that it is, and of the same for another architecture.
+/// Makes the base of a scene an index: of the image that it is, and of the same for another architecture, which names its
+/// variant, as nobody who asks for it does.
 fn for_two_platforms(scene: &Scene) {
     let amd64 = scene.image("base");
     let layers = amd64.layers().map(|(descriptor, diff_id)| Layer {
@@ -193,7 +194,7 @@ fn for_two_platforms(scene: &Scene) {
         uncompressed_size: None,
         history: History::of("base"),
     });
-    let arm64 = Image::scratch(Platform::new("linux", "arm64")).append_all(layers).unwrap();
+    let arm64 = Image::scratch("linux/arm64/v8".parse::<Platform>().unwrap()).append_all(layers).unwrap();
     let arm64 = arm64.with_created(Epoch::new(EPOCH).unwrap()).with_label("containers.bootc", "1");
     let dir = Dir::open_ambient_dir(scene.path("base"), ambient_authority()).unwrap();
     let transaction = Layout::write(dir).unwrap();
@@ -228,7 +229,7 @@ fn an_image_for_several_platforms_is_one_index_with_each_of_them_signed() {
     let index = Index::parse(&bytes, None).unwrap();
     let platforms: Vec<String> =
         index.manifests.iter().map(|entry| entry.platform.as_ref().unwrap().to_string()).collect();
-    assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
+    assert_eq!(platforms, ["linux/amd64", "linux/arm64/v8"]);
     let subjects = |kind: &str| -> Vec<String> {
         let mut found: Vec<String> = receipt["attached"]
             .as_array()
