@@ -157,7 +157,7 @@ pub(crate) fn pinned(
     let fetch = || {
         let native = registry::native(wanted);
         let client = native.map(|name| registry::client(&name.host, source, blobs.ui, watch)).transpose()?;
-        Ok(Fetch { cache: blobs.open(cache)?, client, skopeo: skopeo(source) })
+        Ok(Fetch { cache: blobs.open(cache)?, client, skopeo: skopeo(wanted, source) })
     };
     let pin = digest.map(|digest| PinnedReference::new(wanted.clone(), digest));
     let opened = match (&pin, is_local(wanted)) {
@@ -183,9 +183,10 @@ pub(crate) fn is_local(reference: &ImageReference) -> bool {
     matches!(reference, ImageReference::OciDir(_) | ImageReference::OciArchive(_))
 }
 
-/// How skopeo is called.
-pub(crate) fn skopeo(source: &SourceArgs) -> SkopeoOptions {
-    SkopeoOptions { insecure: source.insecure, authfile: source.authfile.clone(), ..SkopeoOptions::default() }
+/// How skopeo is called for an image.
+pub(crate) fn skopeo(of: &ImageReference, source: &SourceArgs) -> SkopeoOptions {
+    let insecure = matches!(of, ImageReference::Registry(name) if registry::is_plain(&name.host, source));
+    SkopeoOptions { insecure, authfile: source.authfile.clone(), ..SkopeoOptions::default() }
 }
 
 /// Where the blobs of images are kept that are not on this machine: in the cache, or for this run only.

@@ -161,7 +161,8 @@ fn to_layout(
                 Ok(Mirrored { image, committed })
             })
         } else {
-            let options = MirrorOptions { skopeo: wire::skopeo(&args.source), platforms, threads: env::processors() };
+            let options =
+                MirrorOptions { skopeo: wire::skopeo(from, &args.source), platforms, threads: env::processors() };
             mirror(from, &Ambient, into, tag, &options)
         };
         let copied = copied.context(Class::Data, context.clone())?;
