@@ -123,6 +123,11 @@ pub(crate) struct OpenedImage {
 }
 
 impl OpenedImage {
+    /// The index that its name gave.
+    pub(crate) fn index(&self) -> Option<Digest> {
+        self.named.first().filter(|first| first.media_type.is_index()).map(|index| index.digest)
+    }
+
     /// Bytes of blobs that had to be fetched from its registry so far.
     pub(crate) fn fetched(&self) -> u64 {
         self.fetched.load(Ordering::Relaxed)
