@@ -126,7 +126,7 @@ pub(crate) fn private_key(source: &str) -> Result<SigningKey, Failure> {
 
 /// A private key that was read from `place`.
 pub(crate) fn parse_key(bytes: &[u8], place: &str) -> Result<SigningKey, Failure> {
-    let password = env::secret(PASSWORD);
+    let password = env::password(PASSWORD);
     let key = SigningKey::parse(bytes, password.as_deref());
     key.context(Class::Usage, format!("reading the private key {place}"))
 }
