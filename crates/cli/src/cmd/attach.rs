@@ -2,12 +2,13 @@
 //!
 //! Whatever can be missing (a key, a token, a lock, a document) is looked for before anything is built or sent.
 
-use oci_assemble::image::{Descriptor, Platform, RegistryReference};
+use oci_assemble::image::{Descriptor, Digest, MediaType, Platform, RegistryReference};
 use oci_assemble::plan::recipe::spec::KeySource;
 use oci_assemble::plan::recipe::{Attestation as Wanted, Recipe, Signature, SignatureFormat};
-use oci_assemble::publish::attest::{Attestation, Document, attest};
+use oci_assemble::publish::attest::{Attestation, Document, attest, check};
 use oci_assemble::publish::referrers::{Place, RegistryReferrers};
 use oci_assemble::publish::sign::{Format, Made, Signed, Signer, SignerIdentity, Subject, sign};
+use oci_assemble::publish::sigstore::RekorVersion;
 use oci_assemble::publish::{Attached, ReferrerStore, Untagged};
 use oci_assemble::store::registry::Repository;
 
@@ -17,6 +18,15 @@ use crate::exit::{Class, Context, Failure};
 use crate::ui::Ui;
 use crate::wire::Job;
 use crate::{provenance, signers};
+
+/// As recipes say it.
+fn format_of(format: SignatureFormat) -> Format {
+    match format {
+        SignatureFormat::Legacy => Format::Legacy,
+        SignatureFormat::Bundle => Format::Bundle,
+        SignatureFormat::Both => Format::Both,
+    }
+}
 
 /// What will be attached, as far as it is known before the image is.
 pub(crate) struct Attaching<'a> {
@@ -34,20 +44,27 @@ impl<'a> Attaching<'a> {
     pub(crate) fn prepare(
         job: &'a Job,
         platforms: &[Option<Platform>],
+        place: &RegistryReference,
         args: &'a PublishArgs,
+        ui: Ui,
     ) -> Result<Self, Failure> {
         let recipe = job.recipe();
         let publish = &recipe.publish;
+        let format = format_of(publish.format);
         let mut keys: Vec<Box<dyn Signer>> = Vec::new();
+        let mut limits: Vec<usize> = Vec::new();
         for signature in &publish.sign {
             match signature {
-                Signature::Keyless(_) => drop(signers::token(&args.services)?),
+                Signature::Keyless(_) => {
+                    signers::ready_without_key(&args.services, format, ui)?;
+                    limits.extend(RekorVersion::from(args.services.log_version).largest_statement());
+                }
                 Signature::Key(source) => {
                     let key = match source {
                         KeySource::Environment(name) => signers::private_key(&format!("env:{name}"))?,
                         KeySource::File(path) => signers::parse_key(&crate::keys::of_image(&job.root, path)?, path)?,
                     };
-                    keys.push(signers::by_key(key, &args.services)?);
+                    keys.push(signers::by_key(key, &args.services, ui)?);
                 }
             }
         }
@@ -79,6 +96,14 @@ impl<'a> Attaching<'a> {
                 attaching.provenance.push(Attestation::Provenance(Box::new(provenance::of(&args)?)));
             }
         }
+        limits.extend(attaching.keys.iter().filter_map(|key| key.largest_statement()));
+        // Any image: what counts is how large the statement on it is.
+        let descriptor = Descriptor::of(MediaType::ImageManifest, b"");
+        let subject = Subject { descriptor, name: format!("{}/{}", place.host, place.repository) };
+        for attestation in &attaching.provenance {
+            let fits = check(&subject, attestation, limits.iter().min().copied());
+            fits.context(Class::Usage, "attesting how the image is made")?;
+        }
         Ok(attaching)
     }
 
@@ -98,22 +123,19 @@ impl<'a> Attaching<'a> {
         let keyless = publish.sign.iter().any(|signature| matches!(signature, Signature::Keyless(_)));
         let keyless = if keyless { Some(signers::keyless(&self.args.services, ui)?) } else { None };
         let signers: Vec<&dyn Signer> = keyless.iter().chain(&self.keys).map(AsRef::as_ref).collect();
-        let format = match publish.format {
-            SignatureFormat::Legacy => Format::Legacy,
-            SignatureFormat::Bundle => Format::Bundle,
-            SignatureFormat::Both => Format::Both,
-        };
-        let signing = Signing { place, signers: &signers, format, ui };
+        let signing = Signing { place, signers: &signers, format: format_of(publish.format), ui };
         let created = signers::created()?;
         let store = RegistryReferrers::new(untagged.repository());
         let mut attached = signing.manifests(&untagged)?;
         let sbom = self.sbom.clone().map(Attestation::Document);
-        let provenance = instances.iter().zip(&self.provenance).map(|(image, document)| ("provenance", image, document));
+        let provenance =
+            instances.iter().zip(&self.provenance).map(|(image, document)| ("provenance", image, document));
         let documents = untagged.manifests().last().zip(sbom.as_ref()).map(|(top, document)| ("sbom", top, document));
         for (kind, descriptor, document) in provenance.chain(documents) {
             let subject = signing.subject(descriptor, &untagged);
             let what = format!("attesting {}", descriptor.digest);
-            let signed = attest(&subject, document, &signers, format, &store, created).context(Class::Data, what)?;
+            let signed =
+                attest(&subject, document, &signers, signing.format, &store, created).context(Class::Data, what)?;
             attached.extend(signing.keep(&store, kind, &subject, &signed)?);
         }
         Ok(untagged.attached(attached))
@@ -167,31 +189,37 @@ impl Signing<'_> {
 
 /// What the receipt says of attachments: a line each signature and form.
 fn listed(kind: &str, subject: &Subject, signed: &Signed) -> Vec<Attached> {
-    let of = |legacy: bool| signed.artifacts.iter().find(|artifact| matches!(artifact.place, Place::Tag(_)) == legacy);
-    let line = |made: &Made, legacy: bool| {
-        let artifact = of(legacy)?;
-        Some(Attached {
-            kind: kind.to_owned(),
-            format: if legacy { "legacy" } else { "bundle" }.to_owned(),
-            subject: subject.descriptor.digest,
-            digest: artifact.manifest.digest,
-            tag: match &artifact.place {
-                Place::Tag(tag) => Some(tag.clone()),
-                Place::Referrer(_) => None,
-            },
-            identity: Some(match &made.signer {
-                SignerIdentity::Key(key) => key.hint(),
-                SignerIdentity::Certified(who) => who.identity.clone(),
-            }),
-            log_index: made.proof.entry().map(|entry| entry.index),
+    let line = |form: &str, digest: Digest, signer: &SignerIdentity| Attached {
+        kind: kind.to_owned(),
+        format: form.to_owned(),
+        subject: subject.descriptor.digest,
+        digest,
+        tag: None,
+        identity: Some(match signer {
+            SignerIdentity::Key(key) => key.hint(),
+            SignerIdentity::Certified(who) => who.identity.clone(),
+        }),
+        log_index: None,
+        before: false,
+    };
+    let tag = |digest: Digest| {
+        signed.artifacts.iter().find(|artifact| artifact.manifest.digest == digest).and_then(|artifact| match &artifact
+            .place
+        {
+            Place::Tag(tag) => Some(tag.clone()),
+            Place::Referrer(_) => None,
         })
     };
-    // One proof may be stored in both forms.
-    let forms = |made: &Made| match made.format {
-        Format::Legacy => vec![true],
-        Format::Bundle => vec![false],
-        Format::Both => vec![true, false],
-    };
-    let lines = signed.proofs.iter().flat_map(|made| forms(made).into_iter().map(move |legacy| (made, legacy)));
-    lines.filter_map(|(made, legacy)| line(made, legacy)).collect()
+    let made = signed.proofs.iter().flat_map(|made: &Made| {
+        let log_index = made.proof.entry().map(|entry| entry.index);
+        let legacy = made.legacy.map(|digest| ("legacy", digest));
+        let bundle = made.bundle.map(|digest| ("bundle", digest));
+        let forms = legacy.into_iter().chain(bundle);
+        forms.map(move |(form, digest)| Attached { tag: tag(digest), log_index, ..line(form, digest, &made.signer) })
+    });
+    let before = signed.before.iter().map(|one| {
+        let form = if one.format == Format::Legacy { "legacy" } else { "bundle" };
+        Attached { tag: one.tag.clone(), before: true, ..line(form, one.artifact, &one.signer) }
+    });
+    made.chain(before).collect()
 }

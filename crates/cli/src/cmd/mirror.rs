@@ -38,7 +38,7 @@ pub(crate) fn run(args: &MirrorArgs, ui: Ui, cache: Option<&Path>) -> Result<(),
         }
         // What is missing is found before anything is copied.
         if !args.output.dry_run {
-            signers::ready(signers)?;
+            signers::ready(signers, ui)?;
         }
     }
     let from = verified(args, from, ui)?;

@@ -38,7 +38,8 @@ pub(crate) fn run(args: &PublishArgs, ui: Ui, cache: Option<&Path>) -> Result<()
         None => recipe.image.platforms.iter().cloned().map(Some).collect(),
     };
     // What would happen can be told without keys.
-    let attaching = if args.output.dry_run { None } else { Some(Attaching::prepare(&job, &platforms, args)?) };
+    let attaching =
+        if args.output.dry_run { None } else { Some(Attaching::prepare(&job, &platforms, &repository, args, ui)?) };
     let blobs = BlobCache::new(cache, ui);
     let cache = wire::cache(cache)?;
     let mut made = Vec::new();
