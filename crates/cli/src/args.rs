@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::rechunk::{Compressor, DeltaArgs, RechunkArgs};
-pub(crate) use self::registry::{MirrorArgs, PublishArgs, PushArgs, PushOutput};
+pub(crate) use self::registry::{MirrorArgs, PublishArgs, PushArgs};
 pub(crate) use self::trust::{
     AttestArgs, Attested, LogVersion, Matching, PolicyArgs, ServiceArgs, SignArgs, SignatoryArgs, SignatureForm,
     SignerArgs, VerifyArgs,

@@ -13,7 +13,8 @@ use serde_json::json;
 
 use super::attach::Attaching;
 use super::build::{self, Assembled};
-use super::push::{Pushing, ReceiptFile, Target, finish, say, shown, value};
+use super::intended::Intended;
+use super::push::{Pushing, ReceiptFile, Target, finish, planned, say, shown, value};
 use crate::args::PublishArgs;
 use crate::exit::{Class, Context, Failure};
 use crate::ui::{Ui, bytes};
@@ -59,8 +60,9 @@ pub(crate) fn run(args: &PublishArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     let file = ReceiptFile::prepare(args.output.receipt.as_deref().filter(|_| !args.output.dry_run))?;
     let pushing = Pushing::new(&target, &content, &mounts(&made, &target), &args.build.source, ui)?;
     if args.output.dry_run {
-        let plan = json!({ "plans": [pushing.plan.to_value()] });
-        return if ui.json { ui.document("push-plan", plan) } else { ui.data(&shown(&pushing.plan)) };
+        let intended = Intended::by_recipe(&pushing.plan, recipe, &entries(&made));
+        let plan = json!({ "plans": [planned(&pushing.plan, &intended)] });
+        return if ui.json { ui.document("push-plan", plan) } else { ui.data(&shown(&pushing.plan, &intended)) };
     }
     let instances = entries(&made);
     let mut receipt = pushing.run(&source, |untagged| match &attaching {

@@ -3,6 +3,7 @@
 
 mod again;
 mod attestations;
+mod carried;
 mod formats;
 mod refused;
 
