@@ -210,6 +210,16 @@ in_peer sid sh -c 'cosign signing-config create --out empty.json' >/dev/null 2>&
 in_peer sid cosign sign --yes "${plain[@]}" --key cosign.key --signing-config empty.json "$registry/theirs:three" >/dev/null 2>&1
 good 'assemble verifies cosign 3.1 with a key' "$assemble" verify --insecure --key cosign.pub "$(at theirs:three)"
 bad 'assemble refuses another key of theirs' "$assemble" verify --insecure --key other/cosign.pub "$(at theirs:three)"
+image theirs:attested
+in_peer trixie cosign attest --yes "${plain[@]}" --key cosign.key --tlog-upload=false --type cyclonedx --predicate sbom.json "$registry/theirs:attested" >/dev/null 2>&1
+good 'assemble verifies an attestation by cosign 2.5' "$assemble" verify --insecure --key cosign.pub --attestation https://cyclonedx.org/bom "$(at theirs:attested)"
+bad 'assemble refuses another type of it' "$assemble" verify --insecure --key cosign.pub --attestation https://spdx.dev/Document "$(at theirs:attested)"
+bad 'an attestation of theirs is no signature' "$assemble" verify --insecure --key cosign.pub "$(at theirs:attested)"
+image theirs:bundled
+in_peer sid cosign attest --yes "${plain[@]}" --key cosign.key --signing-config empty.json --type cyclonedx --predicate sbom.json "$registry/theirs:bundled" >/dev/null 2>&1
+good 'assemble verifies an attestation by cosign 3.1' "$assemble" verify --insecure --key cosign.pub --attestation https://cyclonedx.org/bom "$(at theirs:bundled)"
+bad 'assemble refuses it by another key' "$assemble" verify --insecure --key other/cosign.pub --attestation https://cyclonedx.org/bom "$(at theirs:bundled)"
+bad 'a bundle of theirs with an attestation is no signature' "$assemble" verify --insecure --key cosign.pub "$(at theirs:bundled)"
 image theirs:four
 SIGSTORE_ID_TOKEN=$(<email.jwt) in_peer trixie env SIGSTORE_ROOT_FILE=fulcio.pem SIGSTORE_REKOR_PUBLIC_KEY=rekor.pub SIGSTORE_CT_LOG_PUBLIC_KEY_FILE=ctfe.pub \
   cosign sign --yes "${plain[@]}" --fulcio-url "$url" --rekor-url "$url" "$registry/theirs:four" >theirs.log 2>&1 || cat theirs.log >&2

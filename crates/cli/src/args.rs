@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::rechunk::{Compressor, DeltaArgs, RechunkArgs};
-pub(crate) use self::registry::{MirrorArgs, PublishArgs, PushArgs, PushOutput};
+pub(crate) use self::registry::{MirrorArgs, PublishArgs, PushArgs};
 pub(crate) use self::trust::{
     AttestArgs, Attested, LogVersion, Matching, PolicyArgs, ServiceArgs, SignArgs, SignatoryArgs, SignatureForm,
     SignerArgs, VerifyArgs,
@@ -70,9 +70,9 @@ pub(crate) struct RecipeArgs {
 /// How base images are reached.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct SourceArgs {
-    /// Talk to registries without TLS
-    #[arg(long)]
-    pub(crate) insecure: bool,
+    /// Talk without TLS to registries on this machine; with =HOST, to that registry, which gets passwords in the clear, too; can be repeated
+    #[arg(long, value_name = "HOST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) insecure: Vec<String>,
     /// File with registry credentials
     #[arg(long, value_name = "FILE", env = "REGISTRY_AUTH_FILE", hide_env_values = true)]
     pub(crate) authfile: Option<PathBuf>,

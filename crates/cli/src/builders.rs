@@ -238,7 +238,7 @@ pub(crate) fn source(
             Ok((ImageSource::Layout { directory, manifest }, None))
         }
         ImageReference::Registry(name) => {
-            let (authfile, tls_verify) = (of.authfile.clone(), !of.insecure);
+            let (authfile, tls_verify) = (of.authfile.clone(), !crate::registry::is_plain(&name.host, of));
             Ok((ImageSource::Registry { name, manifest, authfile, tls_verify }, None))
         }
         ImageReference::ContainersStorage(place) => Ok((ImageSource::Storage { image: place.image, manifest }, None)),

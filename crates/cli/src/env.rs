@@ -108,6 +108,11 @@ pub(crate) fn secret(name: &str) -> Option<Vec<u8>> {
     value.filter(|value| !value.is_empty())
 }
 
+/// The password in a variable, when that is set: it may be empty, as that of a key may.
+pub(crate) fn password(name: &str) -> Option<Vec<u8>> {
+    env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec)
+}
+
 /// Files with credentials for registries, in the order in which they are looked through (containers-auth.json(5)).
 pub(crate) fn auth_files() -> Vec<PathBuf> {
     let path = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

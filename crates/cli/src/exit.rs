@@ -337,8 +337,9 @@ fn hint(class: Class, error: &(dyn Error + 'static)) -> Option<String> {
             return Some(text);
         }
         Some(RegistryError::Network { transient: false, host, .. }) => {
-            let text =
-                format!("--insecure talks without TLS; certificates to trust go into /etc/containers/certs.d/{host}");
+            let text = format!(
+                "--insecure={host} talks without TLS; certificates to trust go into /etc/containers/certs.d/{host}"
+            );
             return Some(text);
         }
         Some(RegistryError::Origin { what: "passwords", fault: OriginFault::Foreign, .. }) => {

@@ -182,6 +182,11 @@ impl Held {
         self.platform().map(|locked| locked.base.digest)
     }
 
+    /// The pinned index that names the base.
+    pub(crate) fn base_index(&self) -> Option<Digest> {
+        self.platform()?.base.index
+    }
+
     /// The digest of the image that builders start from, where it is not the base.
     pub(crate) fn builder(&self) -> Option<Digest> {
         let pin = self.platform()?.builder.as_ref()?;

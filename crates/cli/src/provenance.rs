@@ -30,13 +30,14 @@ pub(crate) fn of(args: &RecipeArgs) -> Result<Provenance, Failure> {
     };
     let mut dependencies = vec![image("base", &locked.base)];
     dependencies.extend(locked.builder.iter().map(|pin| image("builder", pin)));
+    let mut packages = Vec::new();
     for (name, stage) in &locked.stages {
         dependencies.push(Dependency {
             name: format!("stage {name}"),
             uri: format!("urn:assemble:bundle:{name}"),
             digest: stage.key,
         });
-        dependencies.extend(stage.packages.iter().map(|package| Dependency {
+        packages.extend(stage.packages.iter().map(|package| Dependency {
             name: format!("package of stage {name}"),
             uri: format!("urn:assemble:package:{}:{}:{}", package.name, package.version, package.arch),
             digest: package.checksum,
@@ -49,6 +50,7 @@ pub(crate) fn of(args: &RecipeArgs) -> Result<Provenance, Failure> {
         epoch: wire::explicit_epoch()?.unwrap_or(locked.epoch).seconds(),
         lock: Some(digest),
         dependencies,
+        packages,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         run: run(),
     })

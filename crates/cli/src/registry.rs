@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,7 +66,7 @@ pub(crate) fn client(host: &str, source: &SourceArgs, ui: Ui, watch: Watch) -> R
         _ => {}
     };
     let options = ClientOptions {
-        plain_http: source.insecure,
+        plain_http: is_plain(host, source),
         roots: certificates(host),
         token_hosts,
         proxies: Proxies {
@@ -78,6 +79,20 @@ pub(crate) fn client(host: &str, source: &SourceArgs, ui: Ui, watch: Watch) -> R
         ..ClientOptions::default()
     };
     Ok(Client::new(options, AuthFiles::new(files, Helpers)))
+}
+
+/// Whether a registry is talked to without TLS: it was named, or, where no name was given, it is on this machine. A password
+/// goes along, so that one registry without TLS is no reason to do without it elsewhere.
+pub(crate) fn is_plain(host: &str, source: &SourceArgs) -> bool {
+    source.insecure.iter().any(|named| if named.is_empty() { is_loopback(host) } else { named == host })
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn auth_file(path: &Path) -> Result<Option<AuthFile>, Failure> {
@@ -199,6 +214,28 @@ mod tests {
         ] {
             assert_eq!(redirects(&text, "quay.io/team/app"), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn one_registry_without_tls_says_nothing_of_others() {
+        let plain = |insecure: &[&str], host: &str| {
+            let insecure = insecure.iter().map(|&host| host.to_owned()).collect();
+            is_plain(host, &SourceArgs { insecure, ..SourceArgs::default() })
+        };
+        for host in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.3.2.1", "[::1]:5000", "[::1]"] {
+            assert!(plain(&[""], host) && plain(&["other", host], host), "{host}");
+            assert!(!plain(&[], host) && !plain(&["other"], host), "{host}");
+        }
+        for host in [
+            "registry.lan:5000",
+            "127.0.0.1.example.com",
+            "10.0.0.1:5000",
+            "[2001:db8::1]:5000",
+            "localhost.example.com",
+        ] {
+            assert!(!plain(&[""], host) && plain(&["", host], host), "{host}");
+        }
+        assert!(!plain(&["registry.lan:5000"], "registry.lan"), "another port is another registry");
     }
 
     #[test]

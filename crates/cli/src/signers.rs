@@ -2,10 +2,14 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use oci_assemble::image::Epoch;
-use oci_assemble::publish::sign::{KeySigner, KeylessSigner, Signer};
-use oci_assemble::publish::sigstore::{PublicKey, RekorVersion, Services, SigningKey, Token, TrustRoot, github_token};
+use oci_assemble::publish::sign::{Format, KeySigner, KeylessSigner, SignError, Signer};
+use oci_assemble::publish::sigstore::{
+    PublicKey, RekorVersion, Retry, ServiceError, Services, SigningKey, Token, TrustRoot, github_token,
+};
 
 use crate::args::{LogVersion, ServiceArgs, SignerArgs};
 use crate::env;
@@ -34,55 +38,76 @@ pub(crate) fn open(args: &SignerArgs, ui: Ui) -> Result<Vec<Box<dyn Signer>>, Fa
         signers.push(keyless(&args.services, ui)?);
     }
     for key in &args.keys {
-        signers.push(by_key(private_key(key)?, &args.services)?);
+        signers.push(by_key(private_key(key)?, &args.services, ui)?);
     }
     Ok(signers)
 }
 
-/// Whether the signers that the arguments name can be had: their keys are read and the token looked at; no service is asked
-/// for anything, as a certificate is good for some minutes only.
-pub(crate) fn ready(args: &SignerArgs) -> Result<(), Failure> {
+/// Whether the signers that the arguments name can be had: their keys are read, the token, the services and the trust root
+/// looked at; no service is asked for anything, as a certificate is good for some minutes only.
+pub(crate) fn ready(args: &SignerArgs, ui: Ui) -> Result<(), Failure> {
     if args.keyless || args.keys.is_empty() {
-        token(&args.services)?;
+        ready_without_key(&args.services, args.format.into(), ui)?;
     }
-    args.keys.iter().try_for_each(|key| private_key(key).map(drop))
+    args.keys.iter().try_for_each(|key| by_key(private_key(key)?, &args.services, ui).map(drop))
+}
+
+/// Whether the identity of the pipeline can sign in this form.
+pub(crate) fn ready_without_key(args: &ServiceArgs, format: Format, ui: Ui) -> Result<(), Failure> {
+    token(args)?;
+    services(args, ui)?;
+    root(args)?;
+    if format != Format::Bundle && args.log_version == LogVersion::V2 {
+        return Err(Failure::of(Class::Usage, "signing with a token", SignError::NoPromise));
+    }
+    Ok(())
+}
+
+/// The root that signatures are held against. `None` for services of one's own without the root that belongs to them.
+fn root(args: &ServiceArgs) -> Result<Option<TrustRoot>, Failure> {
+    match (&args.trust_root, &args.signing_config) {
+        (None, Some(_)) => Ok(None),
+        (root, _) => trust_root(root.as_deref()).map(Some),
+    }
 }
 
 /// The identity of the pipeline, which has a certificate from now on, for some minutes.
 pub(crate) fn keyless(args: &ServiceArgs, ui: Ui) -> Result<Box<dyn Signer>, Failure> {
     let token = token(args)?;
-    let services = services(args)?;
-    let root = match (&args.trust_root, &args.signing_config) {
-        // Services of one's own without the root that belongs to them: nothing to hold a signature against.
-        (None, Some(_)) => {
-            ui.say("warning: without --trust-root, signatures are not verified before they are stored");
-            None
-        }
-        (root, _) => Some(trust_root(root.as_deref())?),
-    };
+    let services = services(args, ui)?;
+    let root = root(args)?;
+    if root.is_none() {
+        ui.say("warning: without --trust-root, signatures are not verified before they are stored");
+    }
     let signer = KeylessSigner::begin(services, &token, root).context(Class::Unavailable, "signing with a token")?;
     Ok(Box::new(signer))
 }
 
 /// A key, whose signatures are logged if that is asked for.
-pub(crate) fn by_key(key: SigningKey, args: &ServiceArgs) -> Result<Box<dyn Signer>, Failure> {
+pub(crate) fn by_key(key: SigningKey, args: &ServiceArgs, ui: Ui) -> Result<Box<dyn Signer>, Failure> {
     Ok(Box::new(if args.log {
-        KeySigner::logged(key, services(args)?).context(Class::Unavailable, "opening the transparency log")?
+        KeySigner::logged(key, services(args, ui)?, root(args)?)
+            .context(Class::Unavailable, "opening the transparency log")?
     } else {
         KeySigner::new(key)
     }))
 }
 
-fn services(args: &ServiceArgs) -> Result<Services, Failure> {
+fn services(args: &ServiceArgs, ui: Ui) -> Result<Services, Failure> {
     let version = args.log_version.into();
-    match &args.signing_config {
+    let services = match &args.signing_config {
         None => Services::public_good(version).context(Class::Usage, "choosing services of sigstore"),
         Some(file) => {
             let text = text(file)?;
             Services::from_config(&text, version)
                 .context(Class::Usage, format!("reading the signing configuration {}", file.display()))
         }
-    }
+    };
+    let heard = move |error: &ServiceError, wait: Duration| {
+        ui.say(&format!("{error}; trying again in {:.1} s", wait.as_secs_f32()));
+    };
+    let retry = Retry { heard: Some(Arc::new(heard)), ..Retry::default() };
+    services.map(|services| Services { retry, ..services })
 }
 
 /// The identity token: of the file that is named, of GitLab (`SIGSTORE_ID_TOKEN`), or of GitHub, which is asked for it.
@@ -126,7 +151,7 @@ pub(crate) fn private_key(source: &str) -> Result<SigningKey, Failure> {
 
 /// A private key that was read from `place`.
 pub(crate) fn parse_key(bytes: &[u8], place: &str) -> Result<SigningKey, Failure> {
-    let password = env::secret(PASSWORD);
+    let password = env::password(PASSWORD);
     let key = SigningKey::parse(bytes, password.as_deref());
     key.context(Class::Usage, format!("reading the private key {place}"))
 }

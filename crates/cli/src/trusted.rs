@@ -3,12 +3,13 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use oci_assemble::image::{Descriptor, Digest, ImageReference};
+use oci_assemble::image::{Descriptor, Digest, ImageReference, PinnedReference};
 use oci_assemble::plan::recipe::RecipePath;
 use oci_assemble::plan::recipe::spec::{self, Verify};
 use oci_assemble::publish::sigstore::{CertifiedIdentity, PublicKey, TrustRoot};
 use oci_assemble::publish::verify::{Signatory, What};
 use oci_assemble::store::CacheDir;
+use oci_assemble::store::registry::Access;
 
 use crate::args::SourceArgs;
 use crate::cmd::verify::Demanded;
@@ -21,10 +22,12 @@ use crate::wire::{self, BlobCache, Job, OpenedImage};
 const LARGEST: u64 = 1 << 20;
 
 /// The base of a recipe: from the mirror that the recipe names, when that has the very image. It is verified, if the recipe says so, before anything of it is used: what has been read by
-/// then are its manifest and configuration.
+/// then are its manifest and configuration. `digest` and `index` are what is locked: the manifest, and the index that
+/// names it, which may be all that is signed.
 pub(crate) fn open(
     job: &Job,
     digest: Option<Digest>,
+    index: Option<Digest>,
     source: &SourceArgs,
     cache: Option<&Arc<CacheDir>>,
     blobs: &BlobCache,
@@ -33,7 +36,8 @@ pub(crate) fn open(
     let spec::Base { image, verify, mirror } = &job.recipe().base;
     let open = |from: &ImageReference, digest| wire::pinned(from, digest, job.platform.as_ref(), source, cache, blobs);
     let original = |digest| open(image, digest).map(|base| (image, base));
-    let (from, base) = match (mirror, digest) {
+    let mut index = index;
+    let (from, mut base) = match (mirror, digest) {
         (None, _) => original(digest)?,
         // A digest says what is wanted: the original need not be asked.
         (Some(mirror), Some(digest)) => match open(mirror, Some(digest)) {
@@ -45,6 +49,7 @@ pub(crate) fn open(
         },
         (Some(mirror), None) => {
             let (_, base) = original(None)?;
+            index = base.index();
             match open(mirror, Some(base.digest)) {
                 Ok(copy) => (mirror, copy),
                 Err(failure) => {
@@ -55,9 +60,22 @@ pub(crate) fn open(
         }
     };
     if let Some(verify) = verify {
+        if base.index().is_none()
+            && let Some(index) = index.and_then(|index| listing(from, index, base.digest, source, ui))
+        {
+            base.named.insert(0, index);
+        }
         check(job, verify, from, &base.named, source, ui)?;
     }
     Ok(base)
+}
+
+/// The index of this digest, where it is there and lists the manifest: then whoever signed it signed the manifest.
+fn listing(from: &ImageReference, index: Digest, manifest: Digest, source: &SourceArgs, ui: Ui) -> Option<Descriptor> {
+    let reference = PinnedReference::new(from.clone(), index).to_reference();
+    let found = Signable::of(&reference, source, Access::Pull, ui).ok()?;
+    let lists = found.with_instances().ok()?.iter().any(|instance| instance.digest == manifest);
+    lists.then(|| found.descriptor().clone())
 }
 
 fn without_mirror(mirror: &ImageReference, failure: &Failure, ui: Ui) {

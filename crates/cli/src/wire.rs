@@ -123,6 +123,11 @@ pub(crate) struct OpenedImage {
 }
 
 impl OpenedImage {
+    /// The index that its name gave.
+    pub(crate) fn index(&self) -> Option<Digest> {
+        self.named.first().filter(|first| first.media_type.is_index()).map(|index| index.digest)
+    }
+
     /// Bytes of blobs that had to be fetched from its registry so far.
     pub(crate) fn fetched(&self) -> u64 {
         self.fetched.load(Ordering::Relaxed)
@@ -157,7 +162,7 @@ pub(crate) fn pinned(
     let fetch = || {
         let native = registry::native(wanted);
         let client = native.map(|name| registry::client(&name.host, source, blobs.ui, watch)).transpose()?;
-        Ok(Fetch { cache: blobs.open(cache)?, client, skopeo: skopeo(source) })
+        Ok(Fetch { cache: blobs.open(cache)?, client, skopeo: skopeo(wanted, source) })
     };
     let pin = digest.map(|digest| PinnedReference::new(wanted.clone(), digest));
     let opened = match (&pin, is_local(wanted)) {
@@ -183,9 +188,10 @@ pub(crate) fn is_local(reference: &ImageReference) -> bool {
     matches!(reference, ImageReference::OciDir(_) | ImageReference::OciArchive(_))
 }
 
-/// How skopeo is called.
-pub(crate) fn skopeo(source: &SourceArgs) -> SkopeoOptions {
-    SkopeoOptions { insecure: source.insecure, authfile: source.authfile.clone(), ..SkopeoOptions::default() }
+/// How skopeo is called for an image.
+pub(crate) fn skopeo(of: &ImageReference, source: &SourceArgs) -> SkopeoOptions {
+    let insecure = matches!(of, ImageReference::Registry(name) if registry::is_plain(&name.host, source));
+    SkopeoOptions { insecure, authfile: source.authfile.clone(), ..SkopeoOptions::default() }
 }
 
 /// Where the blobs of images are kept that are not on this machine: in the cache, or for this run only.

@@ -2,12 +2,13 @@
 //!
 //! Whatever can be missing (a key, a token, a lock, a document) is looked for before anything is built or sent.
 
-use oci_assemble::image::{Descriptor, RegistryReference};
+use oci_assemble::image::{Descriptor, Digest, MediaType, Platform, RegistryReference};
 use oci_assemble::plan::recipe::spec::KeySource;
 use oci_assemble::plan::recipe::{Attestation as Wanted, Recipe, Signature, SignatureFormat};
-use oci_assemble::publish::attest::{Attestation, Document, attest};
+use oci_assemble::publish::attest::{Attestation, Document, attest, check};
 use oci_assemble::publish::referrers::{Place, RegistryReferrers};
 use oci_assemble::publish::sign::{Format, Made, Signed, Signer, SignerIdentity, Subject, sign};
+use oci_assemble::publish::sigstore::RekorVersion;
 use oci_assemble::publish::{Attached, ReferrerStore, Untagged};
 use oci_assemble::store::registry::Repository;
 
@@ -18,30 +19,52 @@ use crate::ui::Ui;
 use crate::wire::Job;
 use crate::{provenance, signers};
 
+/// As recipes say it.
+fn format_of(format: SignatureFormat) -> Format {
+    match format {
+        SignatureFormat::Legacy => Format::Legacy,
+        SignatureFormat::Bundle => Format::Bundle,
+        SignatureFormat::Both => Format::Both,
+    }
+}
+
 /// What will be attached, as far as it is known before the image is.
 pub(crate) struct Attaching<'a> {
     args: &'a PublishArgs,
     recipe: &'a Recipe,
     keys: Vec<Box<dyn Signer>>,
+    /// How the images are made, in the order of the platforms; empty when the recipe does not want it attested.
+    provenance: Vec<Attestation>,
     /// What the image is made of.
     sbom: Option<Document>,
 }
 
 impl<'a> Attaching<'a> {
     /// Reads keys and documents; says what is missing.
-    pub(crate) fn prepare(job: &'a Job, args: &'a PublishArgs) -> Result<Self, Failure> {
+    pub(crate) fn prepare(
+        job: &'a Job,
+        platforms: &[Option<Platform>],
+        place: &RegistryReference,
+        args: &'a PublishArgs,
+        ui: Ui,
+    ) -> Result<Self, Failure> {
         let recipe = job.recipe();
         let publish = &recipe.publish;
+        let format = format_of(publish.format);
         let mut keys: Vec<Box<dyn Signer>> = Vec::new();
+        let mut limits: Vec<usize> = Vec::new();
         for signature in &publish.sign {
             match signature {
-                Signature::Keyless(_) => drop(signers::token(&args.services)?),
+                Signature::Keyless(_) => {
+                    signers::ready_without_key(&args.services, format, ui)?;
+                    limits.extend(RekorVersion::from(args.services.log_version).largest_statement());
+                }
                 Signature::Key(source) => {
                     let key = match source {
                         KeySource::Environment(name) => signers::private_key(&format!("env:{name}"))?,
                         KeySource::File(path) => signers::parse_key(&crate::keys::of_image(&job.root, path)?, path)?,
                     };
-                    keys.push(signers::by_key(key, &args.services)?);
+                    keys.push(signers::by_key(key, &args.services, ui)?);
                 }
             }
         }
@@ -64,34 +87,31 @@ impl<'a> Attaching<'a> {
             }
             (None, false) => None,
         };
-        let attaching = Self { args, recipe, keys, sbom };
+        let mut attaching = Self { args, recipe, keys, provenance: Vec::new(), sbom };
         if publish.attest.contains(&Wanted::Provenance) {
-            for platform in attaching.platforms(job) {
-                attaching.provenance(platform)?;
+            // By the platforms that are asked for, as the lock has them: an image's own name of its platform may say more.
+            for platform in platforms {
+                let platform = platform.as_ref().map(ToString::to_string);
+                let args = RecipeArgs { platform, ..args.build.recipe.clone() };
+                attaching.provenance.push(Attestation::Provenance(Box::new(provenance::of(&args)?)));
             }
+        }
+        limits.extend(attaching.keys.iter().filter_map(|key| key.largest_statement()));
+        // Any image: what counts is how large the statement on it is.
+        let descriptor = Descriptor::of(MediaType::ImageManifest, b"");
+        let subject = Subject { descriptor, name: format!("{}/{}", place.host, place.repository) };
+        for attestation in &attaching.provenance {
+            let fits = check(&subject, attestation, limits.iter().min().copied());
+            fits.context(Class::Usage, "attesting how the image is made")?;
         }
         Ok(attaching)
     }
 
-    fn platforms(&self, job: &Job) -> Vec<Option<String>> {
-        match (&job.platform, &self.recipe.image.platforms[..]) {
-            (Some(platform), _) => vec![Some(platform.to_string())],
-            (None, []) => vec![None],
-            (None, all) => all.iter().map(|platform| Some(platform.to_string())).collect(),
-        }
-    }
-
-    /// How the image for a platform is made, by its lock.
-    fn provenance(&self, platform: Option<String>) -> Result<Attestation, Failure> {
-        let args = RecipeArgs { platform, ..self.args.build.recipe.clone() };
-        Ok(Attestation::Provenance(Box::new(provenance::of(&args)?)))
-    }
-
-    /// Signs every manifest and attests what the recipe asks for. `instances` are the images with their platforms.
+    /// Signs every manifest and attests what the recipe asks for. `instances` are the images, in the order of the platforms.
     pub(crate) fn attach<'r>(
         &self,
         place: &RegistryReference,
-        instances: &[(Descriptor, Option<String>)],
+        instances: &[Descriptor],
         untagged: Untagged<'r>,
         ui: Ui,
     ) -> Result<Untagged<'r>, Failure> {
@@ -103,28 +123,19 @@ impl<'a> Attaching<'a> {
         let keyless = publish.sign.iter().any(|signature| matches!(signature, Signature::Keyless(_)));
         let keyless = if keyless { Some(signers::keyless(&self.args.services, ui)?) } else { None };
         let signers: Vec<&dyn Signer> = keyless.iter().chain(&self.keys).map(AsRef::as_ref).collect();
-        let format = match publish.format {
-            SignatureFormat::Legacy => Format::Legacy,
-            SignatureFormat::Bundle => Format::Bundle,
-            SignatureFormat::Both => Format::Both,
-        };
-        let signing = Signing { place, signers: &signers, format, ui };
+        let signing = Signing { place, signers: &signers, format: format_of(publish.format), ui };
         let created = signers::created()?;
         let store = RegistryReferrers::new(untagged.repository());
         let mut attached = signing.manifests(&untagged)?;
-        let mut documents: Vec<(&str, Descriptor, Attestation)> = Vec::new();
-        if publish.attest.contains(&Wanted::Provenance) {
-            for (descriptor, platform) in instances {
-                documents.push(("provenance", descriptor.clone(), self.provenance(platform.clone())?));
-            }
-        }
-        if let (Some(sbom), Some(top)) = (&self.sbom, untagged.manifests().last()) {
-            documents.push(("sbom", top.clone(), Attestation::Document(sbom.clone())));
-        }
-        for (kind, descriptor, document) in documents {
-            let subject = signing.subject(&descriptor, &untagged);
+        let sbom = self.sbom.clone().map(Attestation::Document);
+        let provenance =
+            instances.iter().zip(&self.provenance).map(|(image, document)| ("provenance", image, document));
+        let documents = untagged.manifests().last().zip(sbom.as_ref()).map(|(top, document)| ("sbom", top, document));
+        for (kind, descriptor, document) in provenance.chain(documents) {
+            let subject = signing.subject(descriptor, &untagged);
             let what = format!("attesting {}", descriptor.digest);
-            let signed = attest(&subject, &document, &signers, format, &store, created).context(Class::Data, what)?;
+            let signed =
+                attest(&subject, document, &signers, signing.format, &store, created).context(Class::Data, what)?;
             attached.extend(signing.keep(&store, kind, &subject, &signed)?);
         }
         Ok(untagged.attached(attached))
@@ -178,31 +189,37 @@ impl Signing<'_> {
 
 /// What the receipt says of attachments: a line each signature and form.
 fn listed(kind: &str, subject: &Subject, signed: &Signed) -> Vec<Attached> {
-    let of = |legacy: bool| signed.artifacts.iter().find(|artifact| matches!(artifact.place, Place::Tag(_)) == legacy);
-    let line = |made: &Made, legacy: bool| {
-        let artifact = of(legacy)?;
-        Some(Attached {
-            kind: kind.to_owned(),
-            format: if legacy { "legacy" } else { "bundle" }.to_owned(),
-            subject: subject.descriptor.digest,
-            digest: artifact.manifest.digest,
-            tag: match &artifact.place {
-                Place::Tag(tag) => Some(tag.clone()),
-                Place::Referrer(_) => None,
-            },
-            identity: Some(match &made.signer {
-                SignerIdentity::Key(key) => key.hint(),
-                SignerIdentity::Certified(who) => who.identity.clone(),
-            }),
-            log_index: made.proof.entry().map(|entry| entry.index),
+    let line = |form: &str, digest: Digest, signer: &SignerIdentity| Attached {
+        kind: kind.to_owned(),
+        format: form.to_owned(),
+        subject: subject.descriptor.digest,
+        digest,
+        tag: None,
+        identity: Some(match signer {
+            SignerIdentity::Key(key) => key.hint(),
+            SignerIdentity::Certified(who) => who.identity.clone(),
+        }),
+        log_index: None,
+        before: false,
+    };
+    let tag = |digest: Digest| {
+        signed.artifacts.iter().find(|artifact| artifact.manifest.digest == digest).and_then(|artifact| match &artifact
+            .place
+        {
+            Place::Tag(tag) => Some(tag.clone()),
+            Place::Referrer(_) => None,
         })
     };
-    // One proof may be stored in both forms.
-    let forms = |made: &Made| match made.format {
-        Format::Legacy => vec![true],
-        Format::Bundle => vec![false],
-        Format::Both => vec![true, false],
-    };
-    let lines = signed.proofs.iter().flat_map(|made| forms(made).into_iter().map(move |legacy| (made, legacy)));
-    lines.filter_map(|(made, legacy)| line(made, legacy)).collect()
+    let made = signed.proofs.iter().flat_map(|made: &Made| {
+        let log_index = made.proof.entry().map(|entry| entry.index);
+        let legacy = made.legacy.map(|digest| ("legacy", digest));
+        let bundle = made.bundle.map(|digest| ("bundle", digest));
+        let forms = legacy.into_iter().chain(bundle);
+        forms.map(move |(form, digest)| Attached { tag: tag(digest), log_index, ..line(form, digest, &made.signer) })
+    });
+    let before = signed.before.iter().map(|one| {
+        let form = if one.format == Format::Legacy { "legacy" } else { "bundle" };
+        Attached { tag: one.tag.clone(), before: true, ..line(form, one.artifact, &one.signer) }
+    });
+    made.chain(before).collect()
 }

@@ -83,7 +83,7 @@ impl Prepared {
                 .hint("give --output oci:DIR:TAG, or set image in the recipe's [output] table")
         })?;
         let base = if reuse.is_some() {
-            trusted::open(job, held.base(), source, cache, blobs, ui)?
+            trusted::open(job, held.base(), held.base_index(), source, cache, blobs, ui)?
         } else {
             // A plan says who must have signed it, for whom it need not be there yet.
             wire::pinned(&recipe.base.image, held.base(), job.platform.as_ref(), source, cache, blobs)?

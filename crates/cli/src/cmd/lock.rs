@@ -153,12 +153,13 @@ fn pin(
     };
     let base_pin = held(before.map(|before| &before.base), &recipe.base.image, "base");
     let Place { source, cache, blobs, jobs, ui } = *place;
-    let base = trusted::open(job, base_pin, source, cache, blobs, ui)?;
+    let index_pin = before.filter(|_| base_pin.is_some()).and_then(|before| before.base.index);
+    let base = trusted::open(job, base_pin, index_pin, source, cache, blobs, ui)?;
     let own = before.and_then(|before| before.builder.as_ref());
     let builder_pin = recipe.builder.image.as_ref().and_then(|wanted| held(own, wanted, "builder"));
     let builder = builders::builder_image(job, builder_pin, source, ui)?;
     let builder_lock = recipe.builder.image.clone().zip(builder.as_ref());
-    let builder_lock = builder_lock.map(|(image, opened)| ImagePin { image, digest: opened.digest });
+    let builder_lock = builder_lock.map(|(image, opened)| ImagePin { image, digest: opened.digest, index: None });
     let epoch = wire::epoch(&base.image, None)?;
 
     let layers = merged(&base, cache, jobs, Gate::Refuse, ui)?;
@@ -232,7 +233,8 @@ fn pin(
             stages.insert(name.clone(), StageLock { kind: work.kind().to_owned(), request, key, packages });
         }
     }
-    let base = ImagePin { image: recipe.base.image.clone(), digest: base.digest };
+    let index = recipe.base.verify.as_ref().and_then(|_| base.index().or(index_pin));
+    let base = ImagePin { image: recipe.base.image.clone(), digest: base.digest, index };
     Ok(PlatformLock { base, builder: builder_lock, kernel, epoch, stages })
 }
 
@@ -336,7 +338,13 @@ fn changes(old: &Lock, new: &Lock) -> Vec<String> {
 }
 
 fn document(file: &str, written: bool, changes: &[String], lock: &Lock) -> Value {
-    let pin = |ImagePin { image, digest }: &ImagePin| json!({ "image": image.to_string(), "digest": digest });
+    let pin = |ImagePin { image, digest, index }: &ImagePin| {
+        let mut value = json!({ "image": image.to_string(), "digest": digest });
+        if let Some(index) = index {
+            value["index"] = json!(index);
+        }
+        value
+    };
     let stage = |StageLock { kind, request, key, packages }: &StageLock| json!({ "kind": kind, "request": request, "key": key, "packages": packages });
     let platform = |platform: &PlatformLock| {
         let stages: BTreeMap<_, _> = platform.stages.iter().map(|(name, own)| (name, stage(own))).collect();

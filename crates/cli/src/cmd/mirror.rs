@@ -14,7 +14,8 @@ use oci_assemble::store::{
 use serde_json::json;
 
 use super::attach::Signing;
-use super::push::{Pushing, ReceiptFile, Target, say, shown, value};
+use super::intended::Intended;
+use super::push::{Pushing, ReceiptFile, Target, attachments, carried, planned, say, shown, value};
 use super::verify::Demanded;
 use crate::args::{MirrorArgs, SignerArgs};
 use crate::env;
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &MirrorArgs, ui: Ui, cache: Option<&Path>) -> Result<(),
         }
         // What is missing is found before anything is copied.
         if !args.output.dry_run {
-            signers::ready(signers)?;
+            signers::ready(signers, ui)?;
         }
     }
     let from = verified(args, from, ui)?;
@@ -74,6 +75,7 @@ fn to_registry(
             (Box::new(repository), found.descriptor)
         }
     };
+    let attached = attachments(from)?;
     let image = platforms.choose(&*source, top).context(Class::Data, doing())?;
     let content = Content::gather(&*source, &image).context(Class::Data, doing())?;
     let file = ReceiptFile::prepare(args.output.receipt.as_deref().filter(|_| !args.output.dry_run))?;
@@ -86,10 +88,14 @@ fn to_registry(
         }
         let pushing = Pushing::new(target, &content, &mounts, &args.source, ui)?;
         if args.output.dry_run {
-            let plan = json!({ "plans": [pushing.plan.to_value()] });
-            return if ui.json { ui.document("push-plan", plan) } else { ui.data(&shown(&pushing.plan)) };
+            let intended = signers.map(|signers| Intended::by_arguments(&pushing.plan, signers)).unwrap_or_default();
+            let plan = json!({ "plans": [planned(&pushing.plan, &intended)] });
+            return if ui.json { ui.document("push-plan", plan) } else { ui.data(&shown(&pushing.plan, &intended)) };
         }
-        let receipt = pushing.run(&*source, |untagged| signed(&target.repository, signers, untagged, ui))?;
+        let receipt = pushing.run(&*source, |untagged| {
+            let untagged = carried(attached.as_ref(), untagged, ui)?;
+            signed(&target.repository, signers, untagged, ui)
+        })?;
         say(&receipt, ui);
         let fields = json!({
             "image": image.digest, "media_type": image.media_type.as_str(), "to": args.destination,
@@ -161,7 +167,8 @@ fn to_layout(
                 Ok(Mirrored { image, committed })
             })
         } else {
-            let options = MirrorOptions { skopeo: wire::skopeo(&args.source), platforms, threads: env::processors() };
+            let options =
+                MirrorOptions { skopeo: wire::skopeo(from, &args.source), platforms, threads: env::processors() };
             mirror(from, &Ambient, into, tag, &options)
         };
         let copied = copied.context(Class::Data, context.clone())?;

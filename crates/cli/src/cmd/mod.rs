@@ -10,6 +10,7 @@ pub(crate) mod delta;
 pub(crate) mod full;
 pub(crate) mod help;
 pub(crate) mod inspect;
+mod intended;
 pub(crate) mod lint;
 pub(crate) mod lock;
 pub(crate) mod mirror;

@@ -95,6 +95,10 @@ fn of_arguments(args: &PolicyArgs) -> Result<(String, Policy, Sources), Failure>
             return Err(Failure::new(Class::Usage, format!("{pair:?} does not say which key a scope is trusted by"))
                 .hint("write SCOPE=FILE, such as registry.example.com/images=host.pub"));
         };
+        if trust.iter().any(|other: &Trust| other.scope == scope) || args.accept.iter().any(|other| other == scope) {
+            return Err(Failure::new(Class::Usage, format!("the scope {scope} is named twice"))
+                .hint("a scope has one rule; name a repository below it for another one"));
+        }
         let file = PathBuf::from(file);
         signers::public_key(&file)?;
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();

@@ -13,7 +13,8 @@ use serde_json::json;
 
 use super::attach::Attaching;
 use super::build::{self, Assembled};
-use super::push::{Pushing, ReceiptFile, Target, finish, say, shown, value};
+use super::intended::Intended;
+use super::push::{Pushing, ReceiptFile, Target, finish, planned, say, shown, value};
 use crate::args::PublishArgs;
 use crate::exit::{Class, Context, Failure};
 use crate::ui::{Ui, bytes};
@@ -32,15 +33,16 @@ pub(crate) fn run(args: &PublishArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     let job = wire::read(&args.build.recipe)?;
     let recipe = job.recipe();
     let repository = place(recipe)?;
-    // What would happen can be told without keys.
-    let attaching = if args.output.dry_run { None } else { Some(Attaching::prepare(&job, args)?) };
-    let blobs = BlobCache::new(cache, ui);
-    let cache = wire::cache(cache)?;
     let platforms = match &job.platform {
         Some(platform) => vec![Some(platform.clone())],
         None if recipe.image.platforms.is_empty() => vec![None],
         None => recipe.image.platforms.iter().cloned().map(Some).collect(),
     };
+    // What would happen can be told without keys.
+    let attaching =
+        if args.output.dry_run { None } else { Some(Attaching::prepare(&job, &platforms, &repository, args, ui)?) };
+    let blobs = BlobCache::new(cache, ui);
+    let cache = wire::cache(cache)?;
     let mut made = Vec::new();
     for platform in platforms {
         let job = Job { platform, ..wire::read(&args.build.recipe)? };
@@ -58,11 +60,11 @@ pub(crate) fn run(args: &PublishArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     let file = ReceiptFile::prepare(args.output.receipt.as_deref().filter(|_| !args.output.dry_run))?;
     let pushing = Pushing::new(&target, &content, &mounts(&made, &target), &args.build.source, ui)?;
     if args.output.dry_run {
-        let plan = json!({ "plans": [pushing.plan.to_value()] });
-        return if ui.json { ui.document("push-plan", plan) } else { ui.data(&shown(&pushing.plan)) };
+        let intended = Intended::by_recipe(&pushing.plan, recipe, &entries(&made));
+        let plan = json!({ "plans": [planned(&pushing.plan, &intended)] });
+        return if ui.json { ui.document("push-plan", plan) } else { ui.data(&shown(&pushing.plan, &intended)) };
     }
-    let instances: Vec<(Descriptor, Option<String>)> =
-        made.iter().map(|made| (made.image.descriptor(), Some(made.image.config().platform.to_string()))).collect();
+    let instances = entries(&made);
     let mut receipt = pushing.run(&source, |untagged| match &attaching {
         Some(attaching) => attaching.attach(&target.repository, &instances, untagged, ui),
         None => Ok(untagged),

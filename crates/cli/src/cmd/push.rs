@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use oci_assemble::image::{Descriptor, ImageReference, RegistryReference};
+use oci_assemble::publish::referrers::{LayoutReferrers, Place, RegistryReferrers};
 use oci_assemble::publish::{
-    BlobAction, Content, Mounts, PushPlan, Receipt, Untagged, base_mounts, observe, push as carry_out,
+    Attached, BlobAction, Content, Mounts, PushPlan, Receipt, Untagged, base_mounts, carry, observe, push as carry_out,
 };
 use oci_assemble::store::registry::{Access, Repository};
 use oci_assemble::store::{Ambient, BlobSource, Platforms, open_local};
 use serde_json::{Value, json};
 
-use crate::args::{PushArgs, PushOutput, SourceArgs};
+use super::intended::Intended;
+use crate::args::{PushArgs, SourceArgs};
 use crate::exit::{Class, Context, Failure};
 use crate::registry::{self, Watch};
 use crate::ui::{Ui, bytes};
@@ -91,7 +93,47 @@ pub(crate) fn run(args: &PushArgs, ui: Ui) -> Result<(), Failure> {
     let platforms = args.platform.as_deref().map(wire::platform).transpose()?;
     let platforms = platforms.map_or(Platforms::All, Platforms::Only);
     let top = platforms.choose(&*source, top).context(Class::Data, format!("opening {from}"))?;
-    push(&*source, &top, &targets, &args.source, &args.output, ui)
+    let attached = attachments(&from)?;
+    push(&*source, &top, &targets, attached.as_ref(), args, ui)
+}
+
+/// Where what is attached to an image on this machine is read from. In archives nothing is looked for.
+pub(crate) fn attachments(from: &ImageReference) -> Result<Option<LayoutReferrers>, Failure> {
+    let ImageReference::OciDir(place) = from else { return Ok(None) };
+    let dir = wire::open_dir(Path::new(&place.path), Class::Usage)?;
+    LayoutReferrers::open(dir).map(Some).context(Class::Data, format!("opening {from}"))
+}
+
+/// Brings what is attached to an image along, before a tag names the image.
+pub(crate) fn carried<'r>(
+    from: Option<&LayoutReferrers>,
+    untagged: Untagged<'r>,
+    ui: Ui,
+) -> Result<Untagged<'r>, Failure> {
+    let Some(from) = from else { return Ok(untagged) };
+    let store = RegistryReferrers::new(untagged.repository());
+    let mut attached = Vec::new();
+    for Descriptor { digest: subject, .. } in untagged.manifests() {
+        let what = || format!("copying what is attached to {subject}");
+        for one in carry(from, &store, subject).context(Class::Data, what())? {
+            let before = if one.before { ", there before" } else { "" };
+            ui.say(&format!("{subject}: {} ({}) goes along{before}", one.kind, one.format));
+            attached.push(Attached {
+                kind: one.kind.to_owned(),
+                format: one.format.to_owned(),
+                subject: *subject,
+                digest: one.digest,
+                tag: match one.place {
+                    Place::Tag(tag) => Some(tag),
+                    Place::Referrer(_) => None,
+                },
+                identity: None,
+                log_index: None,
+                before: one.before,
+            });
+        }
+    }
+    Ok(untagged.attached(attached))
 }
 
 /// Pushes an image to all targets, and prints what was, or would be, done.
@@ -99,25 +141,37 @@ fn push(
     source: &dyn BlobSource,
     top: &Descriptor,
     targets: &[Target],
-    access: &SourceArgs,
-    output: &PushOutput,
+    attached: Option<&LayoutReferrers>,
+    args: &PushArgs,
     ui: Ui,
 ) -> Result<(), Failure> {
+    let PushArgs { source: access, output, .. } = args;
     let content = Content::gather(source, top).context(Class::Data, "reading the image")?;
     let file = ReceiptFile::prepare(output.receipt.as_deref().filter(|_| !output.dry_run))?;
     let mut done = Vec::new();
     for target in targets {
-        let pushing = Pushing::new(target, &content, &Mounts::new(), access, ui)?;
-        if output.dry_run {
-            done.push(pushing.plan.to_value());
-            if !ui.json {
-                ui.data(&shown(&pushing.plan))?;
+        let one = || -> Result<Value, Failure> {
+            let pushing = Pushing::new(target, &content, &Mounts::new(), access, ui)?;
+            if output.dry_run {
+                if !ui.json {
+                    ui.data(&shown(&pushing.plan, &[]))?;
+                }
+                return Ok(pushing.plan.to_value());
             }
-            continue;
+            let receipt = pushing.run(source, |untagged| carried(attached, untagged, ui))?;
+            say(&receipt, ui);
+            value(&receipt)
+        };
+        match one() {
+            Ok(receipt) => done.push(receipt),
+            Err(failure) => {
+                // Tags were moved: what was done is no less true for what was not.
+                if let Some(file) = file.filter(|_| !done.is_empty()) {
+                    file.finish(&Ui::text_of("receipt", json!({ "receipts": done })))?;
+                }
+                return Err(failure);
+            }
         }
-        let receipt = pushing.run(source, |untagged| Ok(untagged))?;
-        say(&receipt, ui);
-        done.push(value(&receipt)?);
     }
     if output.dry_run {
         return if ui.json { ui.document("push-plan", json!({ "plans": done })) } else { Ok(()) };
@@ -208,8 +262,15 @@ pub(crate) fn say(receipt: &Receipt, ui: Ui) {
     }
 }
 
-/// A plan in words: a line a blob, manifest and tag.
-pub(crate) fn shown(plan: &PushPlan) -> String {
+/// A plan with what would be attached, for machines.
+pub(crate) fn planned(plan: &PushPlan, intended: &[Intended]) -> Value {
+    let mut value = plan.to_value();
+    value["attach"] = intended.iter().map(Intended::to_value).collect();
+    value
+}
+
+/// A plan in words: a line a blob, manifest, attachment and tag.
+pub(crate) fn shown(plan: &PushPlan, intended: &[Intended]) -> String {
     let mut text = format!("{}\n", plan.repository);
     for planned in &plan.blobs {
         let (verb, from) = match &planned.action {
@@ -223,6 +284,7 @@ pub(crate) fn shown(plan: &PushPlan) -> String {
         let verb = if planned.present { "keep  " } else { "send  " };
         text.push_str(&format!("  {verb} {}  manifest\n", planned.manifest.digest));
     }
+    text.extend(intended.iter().map(Intended::line));
     for planned in &plan.tags {
         let from = planned.from.map_or_else(|| "new".to_owned(), |from| format!("now {from}"));
         text.push_str(&format!("  tag    {} → {} ({from})\n", planned.tag, planned.to));

@@ -2,7 +2,7 @@
 
 use oci_assemble::publish::attest::{Attestation, Document, Predicate, attest};
 use oci_assemble::publish::referrers::{Artifact, Place};
-use oci_assemble::publish::sign::{Format, Made, Signed, Signer, SignerIdentity, Subject, sign};
+use oci_assemble::publish::sign::{Before, Format, Made, Signed, Signer, SignerIdentity, Subject, sign};
 use oci_assemble::store::registry::Access;
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ fn attestation(args: &AttestArgs) -> Result<Attestation, Failure> {
 }
 
 pub(super) fn report(signed: &Signed, subject: &Subject, ui: Ui) {
-    for Made { format, signer, proof } in &signed.proofs {
+    for Made { format, signer, proof, .. } in &signed.proofs {
         let form = match format {
             Format::Legacy => "legacy form",
             Format::Bundle => "bundle",
@@ -95,6 +95,10 @@ pub(super) fn report(signed: &Signed, subject: &Subject, ui: Ui) {
         let log = proof.entry().map(|entry| format!(", entry {} of the log", entry.index)).unwrap_or_default();
         ui.say(&format!("{}: {form} by {signer}{log}", subject.descriptor.digest));
     }
+    for Before { format, signer, .. } in &signed.before {
+        let form = if *format == Format::Legacy { "legacy form" } else { "bundle" };
+        ui.say(&format!("{}: {form} by {signer}, signed before", subject.descriptor.digest));
+    }
 }
 
 fn finish(schema: &str, target: &Signable, all: &[(Subject, Signed)], ui: Ui) -> Result<(), Failure> {
@@ -102,14 +106,17 @@ fn finish(schema: &str, target: &Signable, all: &[(Subject, Signed)], ui: Ui) ->
     if !ui.json {
         return ui.data(&digest.to_string());
     }
-    let proof = |Made { format, signer, proof }: &Made| {
-        let by = match signer {
-            SignerIdentity::Key(key) => json!({ "key": key.hint() }),
-            SignerIdentity::Certified(who) => json!({ "identity": who.identity, "issuer": who.issuer }),
-        };
-        let entry = proof.entry().map(|entry| json!({ "log": entry.log, "index": entry.index, "time": entry.time }));
-        json!({ "format": format!("{format:?}").to_lowercase(), "by": by, "entry": entry })
+    let by = |signer: &SignerIdentity| match signer {
+        SignerIdentity::Key(key) => json!({ "key": key.hint() }),
+        SignerIdentity::Certified(who) => json!({ "identity": who.identity, "issuer": who.issuer }),
     };
+    let form = |format: &Format| format!("{format:?}").to_lowercase();
+    let proof = |Made { format, signer, proof, legacy, bundle }: &Made| {
+        let entry = proof.entry().map(|entry| json!({ "log": entry.log, "index": entry.index, "time": entry.time }));
+        let artifacts: Vec<_> = legacy.iter().chain(bundle).collect();
+        json!({ "format": form(format), "by": by(signer), "entry": entry, "artifacts": artifacts })
+    };
+    let before = |Before { format, signer, artifact, .. }: &Before| json!({ "format": form(format), "by": by(signer), "artifact": artifact });
     let artifact = |artifact: &Artifact| match &artifact.place {
         Place::Tag(tag) => json!({ "digest": artifact.manifest.digest, "tag": tag }),
         Place::Referrer(subject) => json!({ "digest": artifact.manifest.digest, "subject": subject }),
@@ -121,6 +128,7 @@ fn finish(schema: &str, target: &Signable, all: &[(Subject, Signed)], ui: Ui) ->
                 "digest": subject.descriptor.digest,
                 "name": subject.name,
                 "signatures": signed.proofs.iter().map(proof).collect::<Vec<_>>(),
+                "before": signed.before.iter().map(before).collect::<Vec<_>>(),
                 "artifacts": signed.artifacts.iter().map(artifact).collect::<Vec<_>>(),
             })
         })

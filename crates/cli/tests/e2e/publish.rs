@@ -5,6 +5,10 @@ use std::fs;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use oci_assemble::image::{Digest, Epoch, History, Image, Index, Layer, MediaType, Platform};
+use oci_assemble::publish::ReferrerStore;
+use oci_assemble::publish::referrers::LayoutReferrers;
+use oci_assemble::publish::sign::{Format, KeySigner, Subject, sign};
+use oci_assemble::publish::sigstore::SigningKey;
 use oci_assemble::store::Layout;
 use oci_assemble::testing::registry::{Settings, TestRegistry};
 use serde_json::Value;
@@ -186,7 +190,11 @@ fn an_image_is_signed_and_attested_before_a_tag_names_it() {
     let table = "sign = [{ key = \"host.key\" }]\nattest = [\"sbom\", \"provenance\"]\n";
     recipe(&scene, &host, &host, table);
     assert_eq!(scene.run(&["lock", "--recipe", "recipe.toml", "--insecure"]).code, 0);
-    assert_eq!(publish(&scene, &["--dry-run"]).code, 0, "what would happen can be told without documents");
+    let planned = publish(&scene, &["--dry-run"]);
+    assert_eq!(planned.code, 0, "what would happen can be told without documents");
+    for line in ["  sign   sha256:", "  provenance by the key host.key\n", "  sbom by the key host.key\n"] {
+        assert!(planned.stdout.contains(line), "{line}: {planned:?}");
+    }
     let run = publish(&scene, &["--sbom", "sbom.json", "--json"]);
     let (_, value) = run.json();
     let receipt = &value["receipts"][0];
@@ -212,7 +220,8 @@ fn an_image_is_signed_and_attested_before_a_tag_names_it() {
     }
 }
 
-/// Makes the base of a scene an index: of the image that it is, and of the same for another architecture.
+/// Makes the base of a scene an index: of the image that it is, and of the same for another architecture, which names its
+/// variant, as nobody who asks for it does.
 fn for_two_platforms(scene: &Scene) {
     let amd64 = scene.image("base");
     let layers = amd64.layers().map(|(descriptor, diff_id)| Layer {
@@ -221,7 +230,7 @@ fn for_two_platforms(scene: &Scene) {
         uncompressed_size: None,
         history: History::of("base"),
     });
-    let arm64 = Image::scratch(Platform::new("linux", "arm64")).append_all(layers).unwrap();
+    let arm64 = Image::scratch("linux/arm64/v8".parse::<Platform>().unwrap()).append_all(layers).unwrap();
     let arm64 = arm64.with_created(Epoch::new(EPOCH).unwrap()).with_label("containers.bootc", "1");
     let dir = Dir::open_ambient_dir(scene.path("base"), ambient_authority()).unwrap();
     let transaction = Layout::write(dir).unwrap();
@@ -256,7 +265,7 @@ fn an_image_for_several_platforms_is_one_index_with_each_of_them_signed() {
     let index = Index::parse(&bytes, None).unwrap();
     let platforms: Vec<String> =
         index.manifests.iter().map(|entry| entry.platform.as_ref().unwrap().to_string()).collect();
-    assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
+    assert_eq!(platforms, ["linux/amd64", "linux/arm64/v8"]);
     let subjects = |kind: &str| -> Vec<String> {
         let mut found: Vec<String> = receipt["attached"]
             .as_array()
@@ -280,7 +289,64 @@ fn an_image_for_several_platforms_is_one_index_with_each_of_them_signed() {
         assert_eq!(verified.digest(), digest.parse::<Digest>().unwrap());
     }
     // The same again changes nothing, and for one platform it is that image without an index.
-    assert_eq!(publish(&scene, &[]).digest().to_string(), top);
+    registry.forget();
+    let (_, again) = publish(&scene, &["--json"]).json();
+    assert_eq!(again["receipts"][0]["image"], top);
+    let before = again["receipts"][0]["attached"].as_array().unwrap();
+    assert_eq!(before.len(), receipt["attached"].as_array().unwrap().len(), "{again}");
+    assert!(before.iter().all(|one| one["before"] == true), "{again}");
+    assert!(registry.log().iter().all(|one| matches!(one.method.as_str(), "GET" | "HEAD")), "{:?}", registry.log());
     let one = publish(&scene, &["--platform", "linux/arm64"]);
     assert_eq!(one.digest(), index.manifests[1].digest, "{one:?}");
+}
+
+#[test]
+fn a_base_of_which_only_the_index_is_signed_is_verified_through_locks_and_mirrors() {
+    let scene = Scene::new();
+    for_two_platforms(&scene);
+    scene.file("host.key", crate::trust::KEYS[0].0);
+    scene.file("host.pub", crate::trust::PUBLIC[0].0);
+    let registry = TestRegistry::start(Settings::default()).unwrap();
+    let image = |name: &str| format!("docker://{}/{name}:1", registry.host());
+    let push = |name: &str| assert_eq!(scene.run(&["push", "oci:base:latest", &image(name), "--insecure"]).code, 0);
+    push("ours/base");
+    // Signed as cosign does it: the index, and none of its instances.
+    let dir = || Dir::open_ambient_dir(scene.path("base"), ambient_authority()).unwrap();
+    let descriptor = Layout::open(dir()).unwrap().find(Some("latest"), None).unwrap();
+    let subject = Subject { descriptor, name: "registry.example.com/up/base:1".into() };
+    let signer = KeySigner::new(SigningKey::parse(crate::trust::KEYS[0].0.as_bytes(), None).unwrap());
+    let attached = LayoutReferrers::open(dir()).unwrap();
+    let signed = sign(&subject, &[&signer], Format::Both, &attached, Epoch::new(EPOCH).unwrap()).unwrap();
+    attached.store(&signed.artifacts).unwrap();
+    push("up/base");
+    let recipe = |mirror: &str| {
+        let base = format!("image = {:?}\n{mirror}verify = {{ key = \"host.pub\" }}\n", image("up/base"));
+        scene.file("recipe.toml", format!("schema = 1\n[image]\nname = \"e2e\"\n[base]\n{base}{MOTD}"));
+    };
+    let build = || scene.run(&["-r", "recipe.toml", "-o", "oci:out:latest", "--insecure", "--platform", "linux/amd64"]);
+    recipe("");
+    build().digest();
+    let lock = || scene.run(&["lock", "-r", "recipe.toml", "--insecure", "--platform", "linux/amd64"]);
+    assert_eq!(lock().code, 0);
+    let text = fs::read_to_string(scene.path("recipe.lock")).unwrap();
+    let index = registry.manifest("up/base", "1").unwrap().0;
+    assert!(text.contains(&format!("index = \"{index}\"\n")), "{text}");
+    build().digest();
+    assert_eq!(lock().code, 0);
+    assert_eq!(fs::read_to_string(scene.path("recipe.lock")).unwrap(), text);
+    // A lock of before, which has no index, says what it always said.
+    scene.file("recipe.lock", text.replace(&format!("index = \"{index}\"\n"), ""));
+    let old = build();
+    assert!(old.code == 1 && old.stderr.contains("has no signature"), "{old:?}");
+    // The same through a mirror, with a lock and without.
+    recipe(&format!("mirror = {:?}\n", image("ours/base")));
+    let unsigned =
+        scene.run(&["lock", "-r", "recipe.toml", "--insecure", "--platform", "linux/amd64", "--update", "base"]);
+    assert!(unsigned.code == 1 && unsigned.stderr.contains("has no signature"), "{unsigned:?}");
+    push("ours/base");
+    fs::remove_file(scene.path("recipe.lock")).unwrap();
+    build().digest();
+    assert_eq!(lock().code, 0);
+    assert!(fs::read_to_string(scene.path("recipe.lock")).unwrap().contains(&index));
+    build().digest();
 }

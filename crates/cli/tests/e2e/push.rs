@@ -187,3 +187,59 @@ fn results_of_builders_are_taken_from_a_registry() {
     assert_eq!(run.code, 2, "{run:?}");
     assert!(run.stderr.contains("hint: set bundles = \"docker://HOST/NAME\" in its [builder] table"), "{run:?}");
 }
+
+#[test]
+fn what_was_signed_in_a_layout_is_signed_in_the_registry_before_a_tag_names_it() {
+    let (scene, registry) = (Scene::new(), open());
+    scene.file("host.key", crate::trust::KEYS[0].0);
+    scene.file("host.pub", crate::trust::PUBLIC[0].0);
+    let name = format!("{}/a/b:v1", registry.host());
+    assert_eq!(scene.run(&["sign", "oci:base:latest", "--key", "host.key", "--name", &name]).code, 0);
+    let (_, value) = push(&scene, &registry, "a/b:v1", &["--json"]).json();
+    let attached = value["receipts"][0]["attached"].as_array().unwrap();
+    let kinds: Vec<_> =
+        attached.iter().map(|one| (one["kind"].as_str().unwrap(), one["format"].as_str().unwrap())).collect();
+    assert_eq!(kinds, [("signature", "legacy"), ("signature", "bundle")], "{value}");
+    let log = registry.log();
+    let put = |path: &str| log.iter().position(|one| one.method == "PUT" && one.path.ends_with(path)).unwrap();
+    let tag = put("/manifests/v1");
+    for one in attached {
+        let place = one["tag"].as_str().or(one["digest"].as_str()).unwrap();
+        assert!(put(&format!("/manifests/{place}")) < tag, "{place}");
+    }
+    let verify = |image: &str| scene.run(&["verify", &format!("docker://{image}"), "--key", "host.pub", "--insecure"]);
+    assert_eq!(verify(&name).digest(), scene.image("base").digest());
+    let again = push(&scene, &registry, "a/b:v1", &["--json"]).json().1;
+    assert!(again["receipts"][0]["attached"].as_array().unwrap().iter().all(|one| one["before"] == true), "{again}");
+    // A mirror brings them along, too.
+    let other = format!("{}/c/d:v1", registry.host());
+    let mirrored = scene.run(&["mirror", "oci:base:latest", &format!("docker://{other}"), "--insecure"]);
+    assert_eq!(mirrored.code, 0, "{mirrored:?}");
+    assert_eq!(verify(&other).digest(), scene.image("base").digest());
+}
+
+#[test]
+fn a_push_that_fails_half_way_leaves_the_receipt_of_the_other_half() {
+    let (scene, registry, other) = (Scene::new(), open(), secured());
+    let to = |registry: &TestRegistry| format!("docker://{}/a/b:v1", registry.host());
+    let words = ["push", "oci:base:latest", &to(&registry), &to(&other), "--insecure", "--receipt", "r.json"];
+    let run = scene.run(&words);
+    assert_eq!((run.code, run.stdout.as_str()), (77, ""), "{run:?}");
+    let receipt: Value = serde_json::from_slice(&fs::read(scene.path("r.json")).unwrap()).unwrap();
+    assert_eq!(receipt["receipts"].as_array().unwrap().len(), 1);
+    assert_eq!(receipt["receipts"][0]["tags"][0]["tag"], "v1");
+}
+
+#[test]
+fn one_registry_without_tls_says_nothing_of_another() {
+    let (scene, from, to) = (Scene::new(), open(), open());
+    assert_eq!(push(&scene, &from, "a/b:v1", &[]).code, 0);
+    from.forget();
+    let image = |registry: &TestRegistry| format!("docker://{}/a/b:v1", registry.host());
+    let named = format!("--insecure={}", to.host());
+    let run = scene.run(&["mirror", &image(&from), &image(&to), &named]);
+    assert!(run.code != 0 && run.stderr.contains("tls handshake"), "{run:?}");
+    assert!(from.log().is_empty() && to.log().is_empty());
+    let both = format!("--insecure={}", from.host());
+    assert_eq!(scene.run(&["mirror", &image(&from), &image(&to), &named, &both]).code, 0);
+}

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use oci_assemble::publish::sigstore::RekorVersion;
-use oci_assemble::testing::registry::{Settings, TestRegistry};
+use oci_assemble::testing::registry::{AuthSettings, Settings, TestRegistry};
 use oci_assemble::testing::sigstore::Sigstore;
 
 use crate::scene::{Run, Scene};
@@ -30,6 +30,12 @@ static SERVICES: LazyLock<Sigstore> = LazyLock::new(|| Sigstore::start(now).unwr
 fn now() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
 }
+
+/// A key whose password is empty.
+const UNGUARDED: (&str, &str) = (
+    include_str!("../../../oci-assemble/src/publish/sigstore/tests/cosign-empty.key"),
+    include_str!("../../../oci-assemble/src/publish/sigstore/tests/cosign-empty.pub"),
+);
 
 /// A scene with keys, and everything that belongs to the services.
 fn scene() -> Scene {
@@ -81,6 +87,13 @@ fn what_a_key_signs_verifies_until_something_changes() {
     for key in ["host.pub", "cosign.pub"] {
         ok(&scene.run(&["verify", "oci:base", "--key", key]));
     }
+    // A password that is empty is one.
+    scene.file("empty.key", UNGUARDED.0);
+    scene.file("empty.pub", UNGUARDED.1);
+    let unguarded = ["sign", "oci:base", "--key", "empty.key", "--name", NAME];
+    refused(&scene.run(&unguarded), 2, "the password is taken from the variable COSIGN_PASSWORD");
+    ok(&Run::of(scene.command(&unguarded).env("COSIGN_PASSWORD", "")));
+    ok(&scene.run(&["verify", "oci:base", "--key", "empty.pub"]));
     // Nothing of the signature speaks for another image.
     scene.recipe("recipe.toml", MOTD);
     scene.build("recipe.toml", "other");
@@ -96,18 +109,26 @@ fn the_identity_of_a_pipeline_signs_and_verifies_offline() {
         scene.run(&[&words, more].concat())
     };
     ok(&sign(&["--token", "token", "--signing-config", "v1.json", "--key", "host.key", "--keyless"]));
-    ok(&sign(&["--token", "token", "--signing-config", "v2.json", "--log-version", "2", "--format", "bundle"]));
-    // In GitLab the token is in the environment.
+    let second = ["sign", "oci:v2", "--name", NAME, "--trust-root", "root.json", "--token", "token"];
+    scene.link_base("v2");
+    let second = [&second[..], &["--signing-config", "v2.json", "--log-version", "2", "--format", "bundle"]].concat();
+    ok(&scene.run(&second));
+    // In GitLab the token is in the environment. What is signed is not signed again.
     let words = ["sign", "oci:base", "--name", NAME, "--trust-root", "root.json", "--signing-config", "v1.json"];
     let token = fs::read_to_string(scene.path("token")).unwrap();
-    ok(&Run::of(scene.command(&words).env("SIGSTORE_ID_TOKEN", token)));
+    let again = Run::of(scene.command(&words).env("SIGSTORE_ID_TOKEN", token));
+    ok(&again);
+    assert_eq!(again.stderr.lines().filter(|line| line.ends_with(", signed before")).count(), 2, "{again:?}");
     let verify = |identity: &str, issuer: &str| {
         let words = ["verify", "oci:base", "--identity", identity, "--issuer", issuer, "--trust-root", "root.json"];
         scene.run(&words)
     };
     let verified = verify(IDENTITY, "https://gitlab.com");
     ok(&verified);
-    assert_eq!(verified.stderr.lines().filter(|line| line.starts_with("accepted: ")).count(), 5, "{verified:?}");
+    assert_eq!(verified.stderr.lines().filter(|line| line.starts_with("accepted: ")).count(), 2, "{verified:?}");
+    let of_second =
+        ["verify", "oci:v2", "--identity", IDENTITY, "--issuer", "https://gitlab.com", "--trust-root", "root.json"];
+    ok(&scene.run(&of_second));
     refused(&verify(&format!("{IDENTITY}x"), "https://gitlab.com"), 1, "not by");
     refused(&verify(IDENTITY, "https://gitlab.example.com"), 1, "was vouched for by");
     // Without the trust root of these services, that of the public instance is believed, which does not know them.
@@ -255,6 +276,22 @@ fn mirrors_are_signed_before_a_tag_names_them() {
         (vec!["--sign=no.key"], 2, "no.key"),
         (vec!["--sign=env:NO"], 2, "the variable NO"),
         (vec!["--format", "legacy"], 2, "--sign"),
+        (vec!["--sign", "--token", "token", "--signing-config", "no.json"], 2, "no.json"),
+        (
+            vec!["--sign", "--token", "token", "--signing-config", "v1.json", "--sign-trust-root", "no.json"],
+            2,
+            "no.json",
+        ),
+        (
+            vec!["--sign=host.key", "--sign-log", "--signing-config", "root.json"],
+            2,
+            "reading the signing configuration",
+        ),
+        (
+            vec!["--sign", "--token", "token", "--signing-config", "v2.json", "--log-version", "2"],
+            2,
+            "the legacy form needs the promise",
+        ),
     ] {
         refused(&mirror(&words), code, text);
     }
@@ -262,7 +299,13 @@ fn mirrors_are_signed_before_a_tag_names_them() {
     let local = scene.run(&["mirror", "oci:base:latest", "oci:copy:10", "--sign=host.key"]);
     refused(&local, 2, "copies are signed in registries only");
     assert!(!scene.path("copy").exists());
-    assert_eq!(mirror(&["--sign=host.key", "--dry-run"]).code, 0);
+    let planned = mirror(&["--sign=host.key", "--dry-run"]);
+    assert!(
+        planned.stdout.contains("\n  sign   sha256:") && planned.stdout.contains("by the key host.key\n"),
+        "{planned:?}"
+    );
+    let (_, planned) = mirror(&["--sign", "--dry-run", "--json"]).json();
+    assert_eq!(planned["plans"][0]["attach"][0]["by"], "the identity of the pipeline", "{planned}");
     assert_eq!(registry.manifest("tier/one", "10"), None);
 
     let services = ["--token", "token", "--signing-config", "v1.json", "--sign-trust-root", "root.json"];
@@ -270,6 +313,13 @@ fn mirrors_are_signed_before_a_tag_names_them() {
     let (_, value) = run.json();
     let attached = value["receipt"]["attached"].as_array().unwrap();
     assert_eq!(attached.len(), 4, "two signers, two forms: {value}");
+    let digests: Vec<&str> = attached.iter().map(|one| one["digest"].as_str().unwrap()).collect();
+    // One artifact has both legacy signatures, each bundle is its own, and the receipt names each.
+    assert_eq!(digests[0], digests[1]);
+    assert!(digests[2] != digests[3] && digests[2] != digests[0] && digests[3] != digests[0], "{value}");
+    for digest in digests {
+        assert!(registry.manifest("tier/one", digest).is_some(), "{digest}");
+    }
     let log = registry.log();
     let put = |path: &str| log.iter().position(|one| one.method == "PUT" && one.path.ends_with(path));
     let signature = attached.iter().find_map(|one| one["tag"].as_str()).unwrap();
@@ -305,6 +355,8 @@ fn a_policy_is_written_for_hosts_and_into_images() {
     let policy: serde_json::Value =
         serde_json::from_slice(&fs::read(scene.path("host/etc/containers/policy.json")).unwrap()).unwrap();
     assert_eq!(policy["default"][0]["type"], "reject");
+    let twice = scene.run(&[&words[..], &["--trust", "registry.example.com/images=cosign.pub"]].concat());
+    refused(&twice, 2, "the scope registry.example.com/images is named twice");
     scene.recipe(
         "recipe.toml",
         "[policy]\naccept = [\"quay.io/centos-bootc\"]\n\
@@ -329,8 +381,12 @@ fn a_policy_is_written_for_hosts_and_into_images() {
 /// What the unit of hosts runs: this program verifies, and a stand-in for bootc says what it was told.
 #[test]
 fn a_host_switches_to_what_was_verified_and_to_nothing_else() {
-    let (scene, registry) = (scene(), TestRegistry::start(Settings::default()).unwrap());
+    let auth = AuthSettings::Basic("me".into(), "secret".into());
+    let scene = scene();
+    let registry = TestRegistry::start(Settings { auth, ..Settings::default() }).unwrap();
     with_services(&scene, &SERVICES);
+    let credentials = format!(r#"{{"auths":{{"{}":{{"auth":"bWU6c2VjcmV0"}}}}}}"#, registry.host());
+    scene.file("auth.json", &credentials);
     let name = format!("{}/images/host", registry.host());
     let image = format!("docker://{name}:latest");
     let upgrade = format!(
@@ -344,6 +400,8 @@ fn a_host_switches_to_what_was_verified_and_to_nothing_else() {
     // Where a host has its programs this machine has others, and the registry here has no certificate.
     let script = fs::read_to_string(scene.path("host/usr/libexec/assemble-verify")).unwrap();
     let script = script.replace("/usr/bin/assemble --quiet verify", "\"$1\" --quiet verify --insecure");
+    // bootc's pull secret is the only credential that a host has.
+    let script = script.replace("/etc/ostree", &scene.path("ostree").display().to_string());
     let script = script.replace("/usr/share/assemble", &scene.path("host/usr/share/assemble").display().to_string());
     scene.file("verify.sh", script);
     // Written by another process: what this one has open for writing nobody can run.
@@ -357,10 +415,12 @@ fn a_host_switches_to_what_was_verified_and_to_nothing_else() {
         let run = Run::of(command.env("PATH", &path));
         (run.code, fs::read_to_string(scene.path("switched")).ok())
     };
-    let push = |layout: &str| scene.run(&["push", layout, &image, "--insecure"]).digest();
+    let push = |layout: &str| scene.run(&["push", layout, &image, "--insecure", "--authfile", "auth.json"]).digest();
     let digest = push("oci:base:latest");
+    assert_eq!(host(), (77, None), "there is no pull secret");
+    scene.file("ostree/auth.json", &credentials);
     assert_eq!(host(), (1, None), "nobody signed it");
-    let sign = |more: &[&str]| scene.run(&[&["sign", &image, "--insecure"], more].concat());
+    let sign = |more: &[&str]| scene.run(&[&["sign", &image, "--insecure", "--authfile", "auth.json"], more].concat());
     ok(&sign(&["--key", "host.key"]));
     assert_eq!(host(), (1, None), "a key is not the pipeline");
     ok(&sign(&["--token", "token", "--signing-config", "v1.json", "--trust-root", "root.json"]));

@@ -10,6 +10,7 @@
 //!
 //! Subject + Signer ─▶ Proof ─▶ Artifact (manifest and blobs)    sign, attest
 //! Artifact ═▶ ReferrerStore                                     referrers
+//! ReferrerSource ═▶ Artifact ═▶ ReferrerStore                   carry
 //! ReferrerSource + Signatory ─▶ Verified                        verify
 //! ```
 //!
@@ -31,6 +32,8 @@ pub mod sigstore;
 #[cfg(feature = "sign")]
 pub mod verify;
 
+#[cfg(feature = "sign")]
+mod carry;
 #[cfg(feature = "registry")]
 mod content;
 #[cfg(feature = "registry")]
@@ -48,6 +51,8 @@ mod push;
 #[cfg(feature = "registry")]
 mod receipt;
 
+#[cfg(feature = "sign")]
+pub use carry::{Carried, carry};
 #[cfg(feature = "registry")]
 pub use content::{Content, Document};
 #[cfg(feature = "registry")]

@@ -76,6 +76,9 @@ pub struct Attached {
     /// Its entry in the transparency log.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub log_index: Option<u64>,
+    /// Whether it was there before.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub before: bool,
 }
 
 /// One tag.

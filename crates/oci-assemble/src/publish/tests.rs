@@ -273,6 +273,7 @@ fn signatures_come_before_the_tag() {
         tag: Some("sha256-x.sig".into()),
         identity: None,
         log_index: Some(7),
+        before: false,
     };
     let receipt = untagged.attached([signature.clone()]).tag().unwrap();
     assert_eq!(receipt.attached, [signature]);

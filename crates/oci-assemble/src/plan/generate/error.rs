@@ -57,6 +57,14 @@ pub enum GenerateError {
         /// Where it has to be.
         path: TreePath,
     },
+    /// `policy.upgrade` to an image that the policy itself refuses.
+    #[error(
+        "policy.upgrade switches to {repository}, which the policy rejects: no scope of policy.trust or policy.accept has it"
+    )]
+    UpgradeRejected {
+        /// The repository of its image.
+        repository: String,
+    },
     /// An owner that neither the image nor the recipe gives a number.
     #[error("{path} belongs to {kind} {name}, of which neither image nor recipe has the number{}", Meant(.nearest.as_ref()))]
     UnknownOwner {

@@ -30,6 +30,9 @@ const TRUST_ROOT: &str = "usr/share/assemble/trusted_root.json";
 /// This program, as the unit calls it.
 const PROGRAM: &str = "usr/bin/assemble";
 
+/// Where bootc looks for the credentials of registries (bootc, "Accessing registries and offline updates").
+const AUTH_FILES: &str = "/run/ostree/auth.json /etc/ostree/auth.json /usr/lib/ostree/auth.json";
+
 /// Places of this machine, whose images were judged when they came here: podman's storage, layouts, archives, docker's
 /// daemon. Without them a default of "reject" would forbid to run what was pulled, or to install from it.
 const LOCAL: [&str; 6] = ["containers-storage", "dir", "docker-archive", "docker-daemon", "oci", "oci-archive"];
@@ -64,6 +67,18 @@ impl Policy {
         warnings.extend((self.default == PolicyDefault::Accept).then_some(PolicyWarning::Default));
         warnings.extend(self.trust.is_empty().then_some(PolicyWarning::NothingTrusted));
         warnings
+    }
+
+    /// Whether an image of `repository` is let in by its digest, signed or not, as far as scopes go
+    /// (containers-policy.json(5)). A scope with a tag does not speak of digests.
+    fn lets_in(&self, repository: &str) -> bool {
+        let host = repository.split('/').next().unwrap_or(repository);
+        let covers = |scope: &str| match scope.strip_prefix("*.") {
+            Some(domain) => host.strip_suffix(domain).is_some_and(|name| name.ends_with('.')),
+            None => repository.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        };
+        let mut scopes = self.trust.iter().map(|trust| &trust.scope).chain(&self.accept);
+        self.default == PolicyDefault::Accept || scopes.any(|scope| covers(scope))
     }
 
     /// The files of the recipe that it names.
@@ -164,6 +179,10 @@ pub fn policy(
         }
     }
     if let Some(upgrade) = &policy.upgrade {
+        let repository = repository(&upgrade.image.to_string());
+        if !policy.lets_in(&repository) {
+            return Err(GenerateError::UpgradeRejected { repository });
+        }
         delta.insert(tree_path(SCRIPT)?, file(Content::of(script(upgrade)), 0o755));
         delta.insert(tree_path(&format!("{UNIT}.service"))?, file(Content::of(format!("{HEAD}{SERVICE}")), 0o644));
         delta.insert(tree_path(&format!("{UNIT}.timer"))?, file(Content::of(format!("{HEAD}{TIMER}")), 0o644));
@@ -204,25 +223,34 @@ fn clash(
 /// resolve the tag anew, to whatever it names by then.
 fn script(upgrade: &Upgrade) -> String {
     let image = upgrade.image.to_string();
-    let name = image.strip_prefix("docker://").unwrap_or(&image);
-    let repository = match name.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => name,
-    };
     let root = match &upgrade.root {
         Some(_) => format!(" --trust-root /{TRUST_ROOT}"),
         None => String::new(),
     };
     format!(
         "#!/bin/sh\n{HEAD}set -eu\n\
+         # The first of these is what bootc pulls with.\n\
+         auth=\n\
+         for file in {AUTH_FILES}; do\n  \
+           if [ -e \"$file\" ]; then auth=$file; break; fi\n\
+         done\n\
          # Nothing but the digest that this prints was verified.\n\
-         digest=$(/{PROGRAM} --quiet verify {} --identity {} --issuer {}{root})\n\
+         digest=$(/{PROGRAM} --quiet verify ${{auth:+\"--authfile=$auth\"}} {} --identity {} --issuer {}{root})\n\
          exec bootc switch {}\"@$digest\"\n",
         quoted(&image),
         quoted(&upgrade.identity),
         quoted(&upgrade.issuer),
-        quoted(repository),
+        quoted(&repository(&image)),
     )
+}
+
+/// The name of an image without transport and tag.
+fn repository(image: &str) -> String {
+    let name = image.strip_prefix("docker://").unwrap_or(image);
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository.to_owned(),
+        _ => name.to_owned(),
+    }
 }
 
 /// A word for the shell.

@@ -61,6 +61,8 @@ pub struct ImagePin {
     pub image: ImageReference,
     /// Digest of its manifest for the platform.
     pub digest: Digest,
+    /// Digest of the index that names the manifest, where the image has to be verified: it may be all that is signed.
+    pub index: Option<Digest>,
 }
 
 /// What a builder makes, pinned.

@@ -13,7 +13,7 @@ fn digests(names: &[&str]) -> BTreeMap<String, Digest> {
 }
 
 fn pin(image: &str) -> ImagePin {
-    ImagePin { image: image.parse().unwrap(), digest: digest(image) }
+    ImagePin { image: image.parse().unwrap(), digest: digest(image), index: None }
 }
 
 fn package(line: &str) -> Package {
@@ -42,7 +42,7 @@ fn lock() -> Lock {
         stages: [("zfs".to_owned(), zfs)].into(),
     };
     let arm64 = PlatformLock {
-        base: ImagePin { digest: digest("arm"), ..amd64.base.clone() },
+        base: ImagePin { digest: digest("arm"), index: Some(digest("index")), ..amd64.base.clone() },
         builder: None,
         kernel: None,
         stages: BTreeMap::new(),

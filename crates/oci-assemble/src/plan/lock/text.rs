@@ -70,6 +70,7 @@ struct PlatformTable {
 struct ImageTable {
     image: ImageName,
     digest: Digest,
+    index: Option<Digest>,
 }
 
 #[derive(Deserialize)]
@@ -168,10 +169,14 @@ impl PlatformLock {
             }
         }
         let images = [("base", Some(&self.base)), ("builder", self.builder.as_ref())];
-        for (name, ImagePin { image, digest }) in images.into_iter().filter_map(|(name, pin)| Some((name, pin?))) {
+        for (name, ImagePin { image, digest, index }) in images.into_iter().filter_map(|(name, pin)| Some((name, pin?)))
+        {
             writeln!(text, "\n[{table}.{name}]")?;
             writeln!(text, "image = {}", quoted(&image))?;
             writeln!(text, "digest = {}", quoted(&digest))?;
+            if let Some(index) = index {
+                writeln!(text, "index = {}", quoted(&index))?;
+            }
         }
         for (name, StageLock { kind, request, key, packages }) in &self.stages {
             writeln!(text, "\n[{table}.stage.{}]", quoted(&name))?;
@@ -190,7 +195,7 @@ impl PlatformLock {
 
 impl PlatformTable {
     fn value(self) -> PlatformLock {
-        let pin = |ImageTable { image: ImageName(image), digest }| ImagePin { image, digest };
+        let pin = |ImageTable { image: ImageName(image), digest, index }| ImagePin { image, digest, index };
         let stage =
             |(name, StageTable { kind, request, key, packages })| (name, StageLock { kind, request, key, packages });
         PlatformLock {

@@ -15,7 +15,7 @@ pub use provenance::{Dependency, Provenance, Run};
 pub use statement::{Predicate, Statement};
 
 use super::referrers::{Artifact, ReferrerSource, attestation_tag};
-use super::sign::{Format, Made, SignError, Signed, Signer, Subject, appended, bundle, referrer};
+use super::sign::{Format, Made, Same, SignError, Signed, Signer, Subject, appended, before, bundle, referrer};
 use super::sigstore::{Message, PREDICATE_TYPE, SIGNATURE};
 use crate::image::{Descriptor, Epoch};
 
@@ -35,8 +35,8 @@ pub enum Attestation {
     Other(Predicate),
 }
 
-/// Signs a statement on `subject`. `source` is asked what is under the tag of the legacy form, which is kept. `created`
-/// dates bundles.
+/// Signs a statement on `subject`. `source` is asked what is under the tag of the legacy form, which is kept, and what the
+/// signers attested before, which they do not attest again. `created` dates bundles.
 pub fn attest(
     subject: &Subject,
     attestation: &Attestation,
@@ -46,24 +46,25 @@ pub fn attest(
     created: Epoch,
 ) -> Result<Signed, SignError> {
     let digest = *subject.digest()?;
-    let whole = Statement::attestation(&subject.name, digest, predicate(attestation));
     let limit = signers.iter().filter_map(|signer| signer.largest_statement()).min();
-    let fits = limit.is_none_or(|limit| whole.to_bytes().len() <= limit);
-    let (statement, stored) = match attestation {
-        Attestation::Document(document) if !fits => {
-            let predicate = reference(subject, document);
-            let artifact = referrer(&subject.descriptor, document.kind.media_type(), &document.bytes, []);
-            (Statement::attestation(&subject.name, digest, predicate), Some(artifact))
-        }
-        _ if !fits => return Err(SignError::TooLarge { limit: limit.unwrap_or_default() }),
-        _ => (whole, None),
-    };
+    let (statement, stored) = statement(subject, attestation, limit)?;
     let mut signed = Signed::default();
-    signed.artifacts.extend(stored);
     let bytes = statement.to_bytes();
     let mut layers = Vec::new();
     for signer in signers {
+        let (legacy, bundled) = before(source, subject, *signer, &Same::Statement(&statement))?;
+        let wanted = (format.legacy() && legacy.is_none(), format.bundle() && bundled.is_none());
+        signed.before.extend(legacy.filter(|_| format.legacy()));
+        signed.before.extend(bundled.filter(|_| format.bundle()));
+        let format = match wanted {
+            (true, true) => Format::Both,
+            (true, false) => Format::Legacy,
+            (false, true) => Format::Bundle,
+            (false, false) => continue,
+        };
         let proof = signer.prove(Message::Statement(&bytes))?;
+        let mut made = Made { format, signer: signer.identity(), proof, legacy: None, bundle: None };
+        let proof = &made.proof;
         if format.legacy() {
             let mut annotations = proof.annotations().ok_or(SignError::NoPromise)?;
             // The envelope has the signature; cosign leaves this one empty.
@@ -76,22 +77,55 @@ pub fn attest(
         }
         if format.bundle() {
             let bundle = bundle(&subject.descriptor, statement.predicate_type(), &proof.bundle(&bytes), created);
+            made.bundle = Some(bundle.manifest.digest);
             signed.artifacts.push(bundle);
         }
-        signed.proofs.push(Made { format, signer: signer.identity(), proof });
+        signed.proofs.push(made);
     }
-    if format.legacy() {
-        signed.artifacts.push(legacy(source, &digest, layers)?);
+    if !layers.is_empty() {
+        let artifact = appended(source, attestation_tag(&digest), layers)?;
+        for made in signed.proofs.iter_mut().filter(|made| made.format.legacy()) {
+            made.legacy = Some(artifact.manifest.digest);
+        }
+        signed.artifacts.push(artifact);
+    }
+    if !signed.proofs.is_empty() {
+        signed.artifacts.extend(stored);
     }
     Ok(signed)
 }
 
-fn legacy(
-    source: &dyn ReferrerSource,
-    digest: &crate::image::Digest,
-    layers: Vec<(Descriptor, Vec<u8>)>,
-) -> Result<Artifact, SignError> {
-    appended(source, attestation_tag(digest), layers)
+/// Whether signers that take statements of `limit` bytes can attest it at all. To be asked before anything is sent.
+pub fn check(subject: &Subject, attestation: &Attestation, limit: Option<usize>) -> Result<(), SignError> {
+    statement(subject, attestation, limit).map(drop)
+}
+
+/// What is signed, and what is stored beside it because it is too large to be signed whole.
+fn statement(
+    subject: &Subject,
+    attestation: &Attestation,
+    limit: Option<usize>,
+) -> Result<(Statement, Option<Artifact>), SignError> {
+    let digest = *subject.digest()?;
+    let of = |predicate| Statement::attestation(&subject.name, digest, predicate);
+    let fits = |statement: &Statement| limit.is_none_or(|limit| statement.to_bytes().len() <= limit);
+    let whole = of(predicate(attestation));
+    if fits(&whole) {
+        return Ok((whole, None));
+    }
+    let (less, stored) = match attestation {
+        Attestation::Document(document) => {
+            let artifact = referrer(&subject.descriptor, document.kind.media_type(), &document.bytes, []);
+            (Some(of(reference(subject, document))), Some(artifact))
+        }
+        // Still of the type that is asked for; the lock, whose digest it has, names the packages.
+        Attestation::Provenance(provenance) => {
+            (provenance.without_packages().map(|provenance| of(provenance.predicate())), None)
+        }
+        Attestation::Other(_) => (None, None),
+    };
+    let less = less.filter(fits).ok_or(SignError::TooLarge { limit: limit.unwrap_or_default() })?;
+    Ok((less, stored))
 }
 
 fn predicate(attestation: &Attestation) -> Predicate {

@@ -31,6 +31,9 @@ pub struct Provenance {
     pub lock: Option<Digest>,
     /// What went in: base, builder images, bundles and other pinned inputs.
     pub dependencies: Vec<Dependency>,
+    /// Packages that builders used. There may be a thousand, and the lock has them all: where there is a lock, an
+    /// attestation that would be too large for a log leaves them out.
+    pub packages: Vec<Dependency>,
     /// Version of this program.
     pub version: String,
     /// Where it was built.
@@ -60,6 +63,11 @@ pub struct Run {
 }
 
 impl Provenance {
+    /// The same without packages; `None` where nothing else says which they were.
+    pub fn without_packages(&self) -> Option<Self> {
+        self.lock.map(|_| Self { packages: Vec::new(), ..self.clone() })
+    }
+
     /// The predicate.
     pub fn predicate(&self) -> Predicate {
         let mut parameters = json!({
@@ -76,7 +84,7 @@ impl Provenance {
             let uri = format!("git+{uri}");
             dependencies.push(json!({ "name": "source", "uri": uri, "digest": { "gitCommit": commit } }));
         }
-        let mut sorted = self.dependencies.clone();
+        let mut sorted = [&self.dependencies[..], &self.packages].concat();
         sorted.sort();
         sorted.dedup();
         dependencies.extend(
@@ -123,6 +131,7 @@ mod tests {
                 dependency("bundle zfs", "bundle:zfs"),
                 dependency("base", "docker://quay.io/centos-bootc/centos-bootc:stream10"),
             ],
+            packages: Vec::new(),
             version: "0.1.0".into(),
             run: Run {
                 builder: Some("https://gitlab.com/group/images/-/runners/7".into()),

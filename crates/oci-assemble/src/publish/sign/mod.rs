@@ -4,6 +4,7 @@
 //! for the legacy form, an in-toto *statement* for the bundle form. Several signers stand side by side in one legacy
 //! artifact, and what others put there before stays; each bundle is an artifact of its own.
 
+mod before;
 mod error;
 mod legacy;
 mod payload;
@@ -11,10 +12,12 @@ mod signer;
 
 use serde_json::json;
 
+pub use before::Before;
 pub use error::SignError;
 pub use payload::Payload;
 pub use signer::{KeySigner, KeylessSigner, Signer, SignerIdentity};
 
+pub(super) use before::{Same, before};
 pub(super) use legacy::{SIMPLE_SIGNING, appended};
 
 use super::attest::Statement;
@@ -74,6 +77,8 @@ pub struct Signed {
     pub artifacts: Vec<Artifact>,
     /// One for each signature and form.
     pub proofs: Vec<Made>,
+    /// What was signed before, and is not signed again.
+    pub before: Vec<Before>,
 }
 
 /// One signature that was made.
@@ -85,9 +90,14 @@ pub struct Made {
     pub signer: SignerIdentity,
     /// All of it.
     pub proof: Proof,
+    /// Digest of the artifact of the legacy form that it is in.
+    pub legacy: Option<Digest>,
+    /// Digest of the artifact of its bundle.
+    pub bundle: Option<Digest>,
 }
 
-/// Signs `subject`. `source` is asked what is under the tag of the legacy form, which is kept. `created` dates bundles.
+/// Signs `subject`. `source` is asked what is under the tag of the legacy form, which is kept, and what the signers signed
+/// before, which they do not sign again. `created` dates bundles.
 ///
 /// Registries cannot compare and swap: who signs one image from two jobs at a time may lose a legacy signature.
 pub fn sign(
@@ -99,26 +109,42 @@ pub fn sign(
 ) -> Result<Signed, SignError> {
     let digest = subject.digest()?;
     let mut signed = Signed::default();
-    if format.legacy() {
+    let mut missing = (Vec::new(), Vec::new());
+    for signer in signers {
+        let (legacy, bundle) = before(source, subject, *signer, &Same::Name)?;
+        for (found, wanted, missing) in
+            [(legacy, format.legacy(), &mut missing.0), (bundle, format.bundle(), &mut missing.1)]
+        {
+            match found {
+                _ if !wanted => {}
+                Some(found) => signed.before.push(found),
+                None => missing.push(signer),
+            }
+        }
+    }
+    if !missing.0.is_empty() {
         let payload = Payload::new(&subject.name, *digest).to_bytes();
         let mut layers = Vec::new();
-        for signer in signers {
+        for signer in missing.0 {
             let proof = signer.prove(Message::Payload(&payload))?;
             let annotations = proof.annotations().ok_or(SignError::NoPromise)?;
             let mut layer = Descriptor::of(SIMPLE_SIGNING.into(), &payload);
             layer.annotations = annotations;
             layers.push((layer, payload.clone()));
-            signed.proofs.push(Made { format: Format::Legacy, signer: signer.identity(), proof });
+            let signer = signer.identity();
+            signed.proofs.push(Made { format: Format::Legacy, signer, proof, legacy: None, bundle: None });
         }
-        signed.artifacts.push(appended(source, signature_tag(digest), layers)?);
+        let artifact = appended(source, signature_tag(digest), layers)?;
+        signed.proofs.iter_mut().for_each(|made| made.legacy = Some(artifact.manifest.digest));
+        signed.artifacts.push(artifact);
     }
-    if format.bundle() {
-        let statement = Statement::signature(*digest).to_bytes();
-        for signer in signers {
-            let proof = signer.prove(Message::Statement(&statement))?;
-            signed.artifacts.push(bundle(&subject.descriptor, SIGNATURE_PREDICATE, &proof.bundle(&statement), created));
-            signed.proofs.push(Made { format: Format::Bundle, signer: signer.identity(), proof });
-        }
+    let statement = Statement::signature(*digest).to_bytes();
+    for signer in missing.1 {
+        let proof = signer.prove(Message::Statement(&statement))?;
+        let artifact = bundle(&subject.descriptor, SIGNATURE_PREDICATE, &proof.bundle(&statement), created);
+        let (signer, bundle) = (signer.identity(), Some(artifact.manifest.digest));
+        signed.proofs.push(Made { format: Format::Bundle, signer, proof, legacy: None, bundle });
+        signed.artifacts.push(artifact);
     }
     Ok(signed)
 }

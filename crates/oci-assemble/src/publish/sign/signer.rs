@@ -9,6 +9,7 @@ use crate::publish::sigstore::{
     CertifiedIdentity, Evidence, Message, Proof, PublicKey, Refusal, RekorVersion, Services, Session, SigningKey,
     Token, TrustRoot,
 };
+use crate::publish::verify::Signatory;
 
 /// Whom a signature will be by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +42,10 @@ pub trait Signer {
 
     /// The largest statement that it can sign, in bytes; `None` when size does not matter.
     fn largest_statement(&self) -> Option<usize>;
-}
 
-/// The largest statement that a log of version 1 is sent whole, in bytes. The public one takes about a hundred kilobytes in one
-/// request, and base64 adds a third.
-const LARGEST_LOGGED: usize = 64 << 10;
-
-fn largest(session: &Session) -> Option<usize> {
-    (session.log_version() == RekorVersion::V1).then_some(LARGEST_LOGGED)
+    /// Whom a verifier would have to ask for to find its signatures, and with what root; `None` where nothing says which
+    /// root that is.
+    fn signatory(&self) -> Option<(Signatory, Option<&TrustRoot>)>;
 }
 
 /// Signs with a key that stays.
@@ -56,18 +53,19 @@ fn largest(session: &Session) -> Option<usize> {
 pub struct KeySigner {
     key: SigningKey,
     session: Option<Session>,
+    root: Option<TrustRoot>,
 }
 
 impl KeySigner {
     /// Signatures that are logged nowhere.
     pub fn new(key: SigningKey) -> Self {
-        Self { key, session: None }
+        Self { key, session: None, root: None }
     }
 
-    /// Signatures that a log has, too.
-    pub fn logged(key: SigningKey, services: Services) -> Result<Self, SignError> {
+    /// Signatures that a log has, too: one of `root`, where that is given.
+    pub fn logged(key: SigningKey, services: Services, root: Option<TrustRoot>) -> Result<Self, SignError> {
         let session = Session::with_key(services, key.clone())?;
-        Ok(Self { key, session: Some(session) })
+        Ok(Self { key, session: Some(session), root })
     }
 }
 
@@ -84,7 +82,13 @@ impl Signer for KeySigner {
     }
 
     fn largest_statement(&self) -> Option<usize> {
-        self.session.as_ref().and_then(largest)
+        self.session.as_ref()?.log_version().largest_statement()
+    }
+
+    fn signatory(&self) -> Option<(Signatory, Option<&TrustRoot>)> {
+        let logged = self.session.is_some();
+        let known = !logged || self.root.is_some();
+        known.then(|| (Signatory::Key { key: self.key.public().clone(), logged }, self.root.as_ref()))
     }
 }
 
@@ -142,6 +146,10 @@ impl Signer for KeylessSigner {
     }
 
     fn largest_statement(&self) -> Option<usize> {
-        largest(&self.session)
+        self.session.log_version().largest_statement()
+    }
+
+    fn signatory(&self) -> Option<(Signatory, Option<&TrustRoot>)> {
+        self.root.as_ref().map(|root| (Signatory::Identity(self.certified.clone()), Some(root)))
     }
 }

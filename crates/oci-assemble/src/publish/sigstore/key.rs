@@ -159,12 +159,16 @@ mod tests {
     /// `cosign generate-key-pair` (2.5) with the password `secret`.
     const COSIGN: &str = include_str!("tests/cosign.key");
     const COSIGN_PUBLIC: &str = include_str!("tests/cosign.pub");
+    /// `COSIGN_PASSWORD= cosign generate-key-pair` (2.5): the password is empty.
+    const UNGUARDED: &str = include_str!("tests/cosign-empty.key");
+    const UNGUARDED_PUBLIC: &str = include_str!("tests/cosign-empty.pub");
 
     #[test]
     fn each_form_of_a_key_fits_its_public_half() {
         let plain = SigningKey::parse(PKCS8.as_bytes(), None).unwrap();
         let opened = SigningKey::parse(COSIGN.as_bytes(), Some(b"secret")).unwrap();
-        for (key, public) in [(plain, PKCS8_PUBLIC), (opened, COSIGN_PUBLIC)] {
+        let unguarded = SigningKey::parse(UNGUARDED.as_bytes(), Some(b"")).unwrap();
+        for (key, public) in [(plain, PKCS8_PUBLIC), (opened, COSIGN_PUBLIC), (unguarded, UNGUARDED_PUBLIC)] {
             let read = PublicKey::parse(public.as_bytes()).unwrap();
             assert_eq!(key.public(), &read);
             assert_eq!(read.to_pem(), public);

@@ -142,14 +142,16 @@ impl From<KeyError> for ServiceError {
 }
 
 impl Session {
-    /// Makes a key for this session and has it certified. Costs one request; the certificate is good for about ten
+    /// Makes a key for this session and has it certified. Costs a request; the certificate is good for about ten
     /// minutes and any number of signatures.
     pub fn begin(services: Services, token: &Token) -> Result<Self, ServiceError> {
         let mut session = Self::open(services, SigningKey::generate()?)?;
         let fulcio = FulcioClient::builder(&session.services.fulcio).with_http_client(session.http.clone());
         let fulcio = fulcio.build().map_err(ServiceError::fulcio)?;
-        let answer = fulcio.create_signing_certificate(&token.0, session.key.pair());
-        let certificate = session.runtime.block_on(answer).map_err(ServiceError::fulcio)?;
+        let certificate = session.services.retry.run(session.key.public().der().as_bytes(), || {
+            let answer = fulcio.create_signing_certificate(&token.0, session.key.pair());
+            session.runtime.block_on(answer).map_err(ServiceError::fulcio)
+        })?;
         session.chain = certificate.certificate_chain().to_vec();
         Ok(session)
     }
@@ -175,14 +177,23 @@ impl Session {
     /// Signs, logs and, where an authority is given, has the signature timed. Costs a request or two.
     pub fn prove(&self, message: Message<'_>) -> Result<Proof, ServiceError> {
         let covered = message.covered();
-        let signature = self.key.sign(&covered)?;
-        let entry = self.runtime.block_on(self.log(message, &covered, &signature)).map_err(ServiceError::rekor)?;
-        let timestamp = match &self.services.tsa {
+        let retry = &self.services.retry;
+        let (signature, entry) = retry.run(self.key.sign(&covered)?.as_bytes(), || {
+            // Another one each time: a log that got the last one after all refuses to have it twice.
+            let signature = self.key.sign(&covered)?;
+            let entry = self.runtime.block_on(self.log(message, &covered, &signature)).map_err(ServiceError::rekor)?;
+            Ok((signature, entry))
+        })?;
+        // The legacy form has no place for a timestamp, and the first version of the log says when it was.
+        let timed = !matches!((message, self.log_version()), (Message::Payload(_), RekorVersion::V1));
+        let timestamp = match self.services.tsa.as_ref().filter(|_| timed) {
             None => None,
             Some(url) => {
                 let tsa = TimestampClient::builder(url).with_http_client(self.http.clone()).build();
                 let tsa = tsa.map_err(ServiceError::tsa)?;
-                Some(self.runtime.block_on(tsa.timestamp_signature(&signature)).map_err(ServiceError::tsa)?)
+                Some(retry.run(signature.as_bytes(), || {
+                    self.runtime.block_on(tsa.timestamp_signature(&signature)).map_err(ServiceError::tsa)
+                })?)
             }
         };
         let maker = if self.chain.is_empty() {

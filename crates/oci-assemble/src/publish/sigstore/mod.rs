@@ -23,6 +23,7 @@ mod key;
 mod keyless;
 mod proof;
 mod refusal;
+mod retry;
 mod services;
 mod trust;
 
@@ -30,6 +31,7 @@ pub use key::{KeyError, PublicKey, SigningKey};
 pub use keyless::{Session, Token, TokenError, github_token};
 pub use proof::{CertifiedIdentity, Entry, Message, Proof};
 pub use refusal::Refusal;
+pub use retry::Retry;
 pub use services::{Rekor, RekorVersion, Service, ServiceError, Services, ServicesError};
 pub use trust::{Evidence, TrustError, TrustRoot, Vouched};
 

@@ -6,13 +6,15 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use sigstore_trust_root::{SIGSTORE_PRODUCTION_SIGNING_CONFIG, SigningConfig};
 
+use super::retry::Retry;
+
 /// Time to connect. Ten times what a slow link takes.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Time for a whole request. Rekor answers when the entry is in the log, which takes seconds.
 const REQUEST: Duration = Duration::from_mins(1);
 
 /// The services of a keyless signature.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Services {
     /// Certificate authority.
     pub fulcio: String,
@@ -20,6 +22,8 @@ pub struct Services {
     pub rekor: Rekor,
     /// Timestamp authority (RFC 3161); needed with logs of version 2.
     pub tsa: Option<String>,
+    /// How often they are asked.
+    pub retry: Retry,
 }
 
 /// A transparency log.
@@ -38,6 +42,17 @@ pub enum RekorVersion {
     V1,
     /// Proves inclusion and knows no time.
     V2,
+}
+
+/// The largest statement that a log of version 1 is sent whole, in bytes. The public one takes about a hundred kilobytes in one
+/// request, and base64 adds a third.
+const LARGEST_LOGGED: usize = 64 << 10;
+
+impl RekorVersion {
+    /// The largest statement that such a log is given, in bytes; `None` where it gets a digest only.
+    pub fn largest_statement(self) -> Option<usize> {
+        (self == Self::V1).then_some(LARGEST_LOGGED)
+    }
 }
 
 /// Which services cannot be used.
@@ -156,6 +171,7 @@ impl Services {
             fulcio: config.fulcio_url().ok_or_else(none(Service::Fulcio))?.url.clone(),
             rekor: Rekor { url: config.rekor_url(Some(major)).ok_or_else(none(Service::Rekor))?.url.clone(), version },
             tsa: config.tsa_url().map(|endpoint| endpoint.url.clone()),
+            retry: Retry::default(),
         };
         services.check()?;
         Ok(services)
@@ -222,7 +238,8 @@ mod tests {
     #[test]
     fn a_log_without_time_needs_an_authority_for_it() {
         let rekor = Rekor { url: "https://rekor.example.com".into(), version: RekorVersion::V2 };
-        let services = Services { fulcio: "https://fulcio.example.com".into(), rekor, tsa: None };
+        let services =
+            Services { fulcio: "https://fulcio.example.com".into(), rekor, tsa: None, retry: Retry::default() };
         assert!(matches!(services.check(), Err(ServicesError::NoTimestamps)));
     }
 }

@@ -10,11 +10,13 @@ use crate::publish::sign::SIMPLE_SIGNING;
 use crate::publish::sigstore::{Evidence, LARGEST, Refusal};
 use crate::store::StoreError;
 
-/// How many manifests and layers are looked at: a hundred signers, each in both forms. Whoever can push could
-/// otherwise make verification take as long as they like.
+/// How many manifests and layers are looked at, the newest ones: a hundred signers, each in both forms. Whoever can push
+/// could otherwise make verification take as long as they like.
 const MOST: usize = 200;
 /// The largest payload, and the largest bundle of a signature, in bytes. Larger ones hold documents, and are no signatures.
 const SMALL: usize = 1 << 20;
+/// When a referrer was made, where its listing says it (image-spec, "annotations.md").
+const CREATED: &str = "org.opencontainers.image.created";
 /// How bundles begin, whatever their version.
 const BUNDLES: &str = "application/vnd.dev.sigstore.bundle";
 
@@ -93,7 +95,8 @@ fn legacy(
             return Ok(());
         }
     };
-    for (number, layer) in manifest.layers.iter().enumerate().take(MOST) {
+    // Later signers stand behind earlier ones.
+    for (number, layer) in manifest.layers.iter().enumerate().skip(manifest.layers.len().saturating_sub(MOST)) {
         if layer.media_type.as_str() != kind {
             candidates.others.push(layer.media_type.to_string());
             continue;
@@ -114,7 +117,12 @@ fn bundles(
     what: &What,
     candidates: &mut Candidates,
 ) -> Result<(), StoreError> {
-    for entry in source.referrers(subject)?.iter().take(MOST) {
+    let mut entries = source.referrers(subject)?;
+    // Listings under a tag have the newest last, and registries any order that they like; dates are for that only.
+    if entries.len() > MOST {
+        entries.sort_by_cached_key(|entry| entry.annotations.get(CREATED).cloned());
+    }
+    for entry in &entries[entries.len().saturating_sub(MOST)..] {
         let found = Found::Bundle { manifest: entry.digest };
         if !entry.media_type.is_manifest() {
             candidates.others.push(entry.media_type.to_string());

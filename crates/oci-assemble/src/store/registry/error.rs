@@ -149,6 +149,14 @@ pub enum RegistryError {
         #[source]
         source: Box<StoreError>,
     },
+    /// A registry forgot an upload that it had begun, or lost count of its bytes.
+    #[error("the registry lost an upload: {request} was answered with {answer}")]
+    Session {
+        /// What was asked.
+        request: String,
+        /// What it answered.
+        answer: String,
+    },
     /// The client cannot be made.
     #[error("cannot make the HTTP client: {what}")]
     Client {
@@ -178,7 +186,8 @@ impl RegistryError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Network { transient, .. } => *transient,
-            Self::Timeout { .. } => true,
+            // A session of its own is all that a new try needs.
+            Self::Timeout { .. } | Self::Session { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 429 | 499 | 500 | 502 | 503 | 504 | 522),
             // A proxy in front of a registry that restarts answers with half of what it should.
             Self::Protocol { missing, .. } => *missing == LOCATION,

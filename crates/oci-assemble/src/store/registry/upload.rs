@@ -3,7 +3,8 @@
 //! A blob that is there is not sent; one that another repository of the registry has is mounted. What has to be sent is
 //! one POST and one PUT of the whole blob, streamed from where it lies. A try that fails is given up with its session,
 //! because registries lose count of sessions that were cut off (distribution 2.8 keeps the bytes and forgets them), and
-//! the next one begins by looking whether the last byte arrived after all. Only a registry, or a proxy before it, that
+//! the next one begins by looking whether the last byte arrived after all. So does what a registry does not know of any
+//! more, or counts otherwise. Only a registry, or a proxy before it, that
 //! refuses the whole blob as too large gets it in pieces.
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, RANGE};
@@ -214,7 +215,8 @@ impl Repository {
         if said.is_some_and(|said| said != expected && said.strip_prefix("bytes=") != Some(&expected)) {
             self.cancel(session);
             let request = format!("PATCH of {}", blob.digest);
-            return Err(RegistryError::Protocol { request, missing: "the end of what was sent in its Range" });
+            let answer = format!("another end of what was sent in its Range than {expected}");
+            return Err(RegistryError::Session { request, answer });
         }
         match location(&answer.headers, &url) {
             Some(next) => self.session_at(next, &answer).map(|next| Session { least: session.least, ..next }),
@@ -248,6 +250,10 @@ fn sent(error: SendError, digest: &Digest, base: &Url) -> RegistryError {
                 Err(error) => local(StoreError::Io { action: "read", path: digest.to_string(), source: error }),
             },
         },
+        // Inside a session that is not about the blob or the repository, which were there when it began.
+        SendError::Registry(RegistryError::Status { request, status: status @ (404 | 416), message, .. }) => {
+            RegistryError::Session { request, answer: format!("{status} {message}").trim_end().to_owned() }
+        }
         other @ SendError::Registry(_) => no_stream(other, base),
     }
 }

@@ -14,8 +14,9 @@ mod timestamps;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -27,7 +28,7 @@ use self::authority::{Holder, Leaf, Request as Certified, public};
 use self::http::{Answer, Request};
 use self::log::Log;
 use crate::image::Epoch;
-use crate::publish::sigstore::{Rekor, RekorVersion, Services};
+use crate::publish::sigstore::{Rekor, RekorVersion, Retry, Services};
 
 /// Long enough for every test.
 const YEAR: i64 = 365 * 86_400;
@@ -46,8 +47,8 @@ struct State {
     now: fn() -> i64,
     /// Seconds that clocks of the logs and of the timestamp authority are wrong.
     skew: AtomicI64,
-    /// Whether the logs refuse everything with status 503.
-    down: AtomicBool,
+    /// How many requests the logs refuse from now on, with status 503.
+    refusals: AtomicUsize,
     stopped: AtomicBool,
     root: Holder,
     intermediate: Holder,
@@ -83,7 +84,7 @@ impl Sigstore {
         let state = Arc::new(State {
             now,
             skew: AtomicI64::new(0),
-            down: AtomicBool::new(false),
+            refusals: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             root,
             intermediate,
@@ -121,7 +122,9 @@ impl Sigstore {
             RekorVersion::V2 => format!("{url}/v2"),
         };
         let tsa = tsa.then(|| format!("{url}/api/v1/timestamp"));
-        Services { fulcio: url, rekor: Rekor { url: log, version }, tsa }
+        // As often as others ask, and not as slowly.
+        let retry = Retry { base: Duration::from_millis(1), ..Retry::default() };
+        Services { fulcio: url, rekor: Rekor { url: log, version }, tsa, retry }
     }
 
     /// Lets the clocks of the logs and of the timestamp authority be wrong by this many seconds.
@@ -131,7 +134,12 @@ impl Sigstore {
 
     /// Lets the logs answer, or not.
     pub fn answers(&self, answers: bool) {
-        self.state.down.store(!answers, Ordering::SeqCst);
+        self.state.refusals.store(if answers { 0 } else { usize::MAX }, Ordering::SeqCst);
+    }
+
+    /// Lets the logs refuse the next requests, so many of them.
+    pub fn refuses(&self, requests: usize) {
+        self.state.refusals.store(requests, Ordering::SeqCst);
     }
 
     /// A token of GitLab for the pipeline of a project, good for five minutes.
@@ -257,7 +265,10 @@ impl State {
         let path = request.path.split('?').next().unwrap_or_default();
         let refused = || Answer::new(400, "application/json", "{\"message\":\"refused\"}");
         let body = || serde_json::from_slice::<Value>(&request.body).ok();
-        if self.down.load(Ordering::SeqCst) && path.ends_with("/log/entries") {
+        let fewer = |left: usize| (left > 0).then(|| if left == usize::MAX { left } else { left - 1 });
+        if path.ends_with("/log/entries")
+            && self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok()
+        {
             return Answer::new(503, "text/plain", "down");
         }
         let answered = match (request.method.as_str(), path) {

@@ -39,7 +39,7 @@ const TRUST: &str = "trust = [\n\
 #[test]
 fn the_files_of_a_policy() {
     let text = format!(
-        "accept = [\"quay.io/centos-bootc\"]\n{TRUST}\
+        "accept = [\"quay.io/centos-bootc\", \"registry.example.com:5000/images\"]\n{TRUST}\
          upgrade = {{ image = \"docker://registry.example.com:5000/images/base:latest\", \
          identity = \"https://gitlab.com/it's/here\", issuer = \"https://gitlab.com\", root = \"root.json\", program = \"assemble\" }}\n"
     );
@@ -83,10 +83,35 @@ fn a_scope_has_one_file() {
 
 #[test]
 fn the_unit_needs_its_program() {
-    let text =
-        "upgrade = { image = \"docker://r.example.com/a:b\", identity = \"i\", issuer = \"https://example.com\" }\n";
+    let text = "accept = [\"r.example.com\"]\nupgrade = { image = \"docker://r.example.com/a:b\", identity = \"i\", issuer = \"https://example.com\" }\n";
     assert!(matches!(made(text, &FileTree::new()), Err(GenerateError::NoVerifier { .. })));
     let with = tree(&[("usr/bin/assemble", "program")]);
     let delta = made(text, &with).unwrap();
     assert!(delta.entries().keys().any(|path| path.to_string() == "/usr/libexec/assemble-verify"));
+}
+
+#[test]
+fn a_host_that_would_refuse_its_own_updates_is_not_made() {
+    let with = tree(&[("usr/bin/assemble", "program")]);
+    let upgrade =
+        "upgrade = { image = \"docker://r.example.com/a/b:c\", identity = \"i\", issuer = \"https://example.com\" }\n";
+    let outcome = |table: &str| made(&format!("{table}\n{upgrade}"), &with);
+    for refusing in
+        ["", "accept = [\"r.example.com/a/bc\"]", "accept = [\"example.com\"]", "accept = [\"r.example.com/a/b:c\"]"]
+    {
+        let error = outcome(refusing).unwrap_err();
+        assert!(
+            matches!(&error, GenerateError::UpgradeRejected { repository } if repository == "r.example.com/a/b"),
+            "{refusing}: {error}"
+        );
+    }
+    for letting in [
+        "default = \"accept\"",
+        "accept = [\"r.example.com\"]",
+        "accept = [\"*.example.com\"]",
+        "trust = [{ scope = \"r.example.com/a/b\", key = \"k.pub\" }]",
+        "trust = [{ scope = \"r.example.com/a\", key = \"k.pub\" }]",
+    ] {
+        outcome(letting).unwrap();
+    }
 }

@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::*;
-use crate::publish::attest::{Attestation, Document, Predicate, REFERENCE_PREDICATE, attest};
+use crate::publish::attest::{
+    Attestation, Dependency, Document, Predicate, Provenance, REFERENCE_PREDICATE, Run, attest, check as check_size,
+};
 
 fn sbom(components: usize) -> (Vec<u8>, Attestation) {
     let components: Vec<_> = (0..components).map(|number| json!({ "name": format!("package-{number}") })).collect();
@@ -27,7 +29,7 @@ fn a_bill_of_materials_is_attested_in_every_way() {
         (Box::new(keyless(&SERVICES, RekorVersion::V1, None)), Signatory::Identity(pipeline()), Format::Both),
         (Box::new(keyless(&SERVICES, RekorVersion::V2, None)), Signatory::Identity(pipeline()), Format::Bundle),
         (
-            Box::new(KeySigner::logged(key.clone(), SERVICES.services(RekorVersion::V1, false)).unwrap()),
+            Box::new(KeySigner::logged(key.clone(), SERVICES.services(RekorVersion::V1, false), None).unwrap()),
             Signatory::Key { key: key.public().clone(), logged: true },
             Format::Both,
         ),
@@ -88,4 +90,46 @@ fn a_large_document_is_not_sent_to_a_log() {
     let error =
         attest(&image, &Attestation::Other(other), &[&signer], Format::Both, &MemoryReferrers::new(), created());
     assert_eq!(error.unwrap_err().to_string(), "the statement is larger than the 65536 bytes that the log takes");
+}
+
+#[test]
+fn the_provenance_of_a_thousand_packages_fits_into_a_log() {
+    let image = subject("image");
+    let dependency = |name: &str, number: usize| Dependency {
+        name: name.to_owned(),
+        uri: format!("urn:assemble:package:kernel-devel-{number}:5.14.0-{number}.el10:x86_64"),
+        digest: Digest::of(&number.to_be_bytes()),
+    };
+    let provenance = |lock| Provenance {
+        recipe: "recipe.toml".into(),
+        recipe_digest: Digest::of(b"recipe"),
+        platform: "linux/amd64".into(),
+        epoch: 1_700_000_000,
+        lock,
+        dependencies: vec![dependency("base", 0)],
+        packages: (0..1_000).map(|number| dependency("package of stage zfs", number)).collect(),
+        version: "0.1.0".into(),
+        run: Run::default(),
+    };
+    let whole = provenance(Some(Digest::of(b"lock")));
+    let attestation = Attestation::Provenance(Box::new(whole.clone()));
+    let by_pipeline = Signatory::Identity(pipeline());
+    let key = SigningKey::generate().unwrap();
+    let signers: [(Box<dyn Signer>, Signatory, Option<Provenance>); 2] = [
+        (Box::new(keyless(&SERVICES, RekorVersion::V1, None)), by_pipeline, whole.without_packages()),
+        (Box::new(KeySigner::new(key.clone())), by_key(&key), Some(whole)),
+    ];
+    for (signer, by, expected) in signers {
+        check_size(&image, &attestation, signer.largest_statement()).unwrap();
+        let source = attested(&image, &attestation, signer.as_ref(), Format::Both);
+        let what = What::Attestation("https://slsa.dev/provenance/v1".into());
+        let verified = verify(&source, &image.descriptor, &what, &by, Some(&root(&SERVICES))).unwrap();
+        assert_eq!(verified.accepted.len(), 2);
+        assert_eq!(verified.accepted[0].statement.as_ref().unwrap().predicate(), &expected.unwrap().predicate());
+    }
+    // Without a lock nothing else says which packages they were.
+    let unlocked = Attestation::Provenance(Box::new(provenance(None)));
+    let error = check_size(&image, &unlocked, RekorVersion::V1.largest_statement()).unwrap_err();
+    assert!(matches!(error, SignError::TooLarge { .. }), "{error}");
+    check_size(&image, &unlocked, RekorVersion::V2.largest_statement()).unwrap();
 }

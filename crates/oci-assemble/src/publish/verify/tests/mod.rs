@@ -1,7 +1,9 @@
 //! Signatures that count, and every way in which they must not.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod again;
 mod attestations;
+mod carried;
 mod formats;
 mod refused;
 
@@ -125,7 +127,7 @@ fn a_logged_key_can_be_demanded() {
     let image = subject("image");
     let logged = Signatory::Key { key: key.public().clone(), logged: true };
     for version in [RekorVersion::V1, RekorVersion::V2] {
-        let signer = KeySigner::logged(key.clone(), SERVICES.services(version, true)).unwrap();
+        let signer = KeySigner::logged(key.clone(), SERVICES.services(version, true), None).unwrap();
         let source = signed(&image, &[&signer], Format::Both);
         let verified = check(&source, &image, &logged).unwrap();
         let legacy = usize::from(version == RekorVersion::V1);

@@ -25,7 +25,15 @@ fn upload(script: impl Fn(&Asked) -> Act + Send + Sync + 'static) -> (Result<Arr
 #[test]
 fn an_upload_survives_what_passes() {
     type Fault = (&'static str, fn(&Asked) -> Act);
-    let faults: [Fault; 11] = [
+    let faults: [Fault; 13] = [
+        ("session lost", |one| match one.method.as_str() {
+            "PUT" if one.path.ends_with("/1") => answer(404),
+            _ => Act::Serve,
+        }),
+        ("session at another byte", |one| match one.method.as_str() {
+            "PUT" if one.path.ends_with("/1") || one.path.ends_with("/2") => answer(416),
+            _ => Act::Serve,
+        }),
         ("reset in the body", |one| match one.method.as_str() {
             "PUT" if !one.path.contains("/2") => Act::Reset(100_000),
             _ => Act::Serve,
@@ -84,7 +92,13 @@ fn an_upload_survives_what_passes() {
 fn an_upload_ends_where_nothing_helps() {
     type Check = fn(&RegistryError) -> bool;
     type Fault = (&'static str, fn(&Asked) -> Act, usize, Check);
-    let faults: [Fault; 7] = [
+    let faults: [Fault; 8] = [
+        (
+            "sessions lost for ever",
+            |one| if one.method == "PUT" { answer(404) } else { Act::Serve },
+            4,
+            |error| error.is_transient() && !error.is_missing(),
+        ),
         ("403", |one| if one.method == "POST" { answer(403) } else { Act::Serve }, 1, RegistryError::is_denied),
         (
             "400",
@@ -176,9 +190,10 @@ fn a_registry_that_lost_count_of_pieces_gets_them_again() {
     });
     let client = Client::new(ClientOptions { chunk: 250_000, ..options() }, Anonymous);
     let bytes = noise(700_000);
-    let error = repository(&client, &registry, "a").put_blob(&layer(&bytes), &[], &Bytes(&bytes)).unwrap_err();
-    assert!(matches!(error, RegistryError::Protocol { .. }), "{error:?}");
-    assert_eq!(registry.blobs("a"), Vec::<String>::new(), "nothing wrong was put together");
+    let (there, blob) = (repository(&client, &registry, "a"), layer(&bytes));
+    assert_eq!(there.put_blob(&blob, &[], &Bytes(&bytes)).unwrap(), Arrival::Uploaded);
+    assert_eq!(there.blob(&blob).unwrap().read_whole().unwrap(), bytes, "nothing wrong was put together");
+    assert_eq!(registry.open_uploads(), 0);
 }
 
 #[test]

@@ -1,0 +1,77 @@
+//! What would be attached to an image, for whoever asks what a push would do.
+
+use oci_assemble::image::{Descriptor, Digest};
+use oci_assemble::plan::recipe::spec::KeySource;
+use oci_assemble::plan::recipe::{Attestation, Recipe, Signature};
+use oci_assemble::publish::PushPlan;
+use serde_json::{Value, json};
+
+use crate::args::SignerArgs;
+
+/// A signature or an attestation that would be made.
+pub(crate) struct Intended {
+    /// `signature`, `provenance` or `sbom`.
+    kind: &'static str,
+    subject: Digest,
+    /// By whom.
+    by: String,
+}
+
+impl Intended {
+    /// Signatures of everything that is pushed.
+    fn signatures(plan: &PushPlan, by: &[String]) -> Vec<Self> {
+        let subjects = plan.manifests.iter().map(|planned| planned.manifest.digest);
+        subjects.flat_map(|subject| Self::each("signature", subject, by)).collect()
+    }
+
+    fn each(kind: &'static str, subject: Digest, by: &[String]) -> impl Iterator<Item = Self> {
+        by.iter().map(move |by| Self { kind, subject, by: by.clone() })
+    }
+
+    /// What the arguments sign.
+    pub(crate) fn by_arguments(plan: &PushPlan, args: &SignerArgs) -> Vec<Self> {
+        let keyless = args.keyless || args.keys.is_empty();
+        let by = keyless.then(pipeline).into_iter().chain(args.keys.iter().map(|source| key(source)));
+        Self::signatures(plan, &by.collect::<Vec<_>>())
+    }
+
+    /// What a recipe attaches to its images.
+    pub(crate) fn by_recipe(plan: &PushPlan, recipe: &Recipe, images: &[Descriptor]) -> Vec<Self> {
+        let by = recipe.publish.sign.iter().map(|signature| match signature {
+            Signature::Keyless(_) => pipeline(),
+            Signature::Key(KeySource::Environment(name)) => key(&format!("env:{name}")),
+            Signature::Key(KeySource::File(path)) => key(path.as_str()),
+        });
+        let by: Vec<String> = by.collect();
+        let mut all = Self::signatures(plan, &by);
+        if recipe.publish.attest.contains(&Attestation::Provenance) {
+            all.extend(images.iter().flat_map(|image| Self::each("provenance", image.digest, &by)));
+        }
+        if recipe.publish.attest.contains(&Attestation::Sbom) {
+            all.extend(Self::each("sbom", plan.image.digest, &by));
+        }
+        all
+    }
+
+    /// As a line of a plan.
+    pub(crate) fn line(&self) -> String {
+        let Self { kind, subject, by } = self;
+        match *kind {
+            "signature" => format!("  sign   {subject}  by {by}\n"),
+            kind => format!("  attest {subject}  {kind} by {by}\n"),
+        }
+    }
+
+    /// As a part of a plan.
+    pub(crate) fn to_value(&self) -> Value {
+        json!({ "kind": self.kind, "subject": self.subject, "by": self.by })
+    }
+}
+
+fn pipeline() -> String {
+    "the identity of the pipeline".to_owned()
+}
+
+fn key(source: &str) -> String {
+    format!("the key {source}")
+}
