@@ -137,10 +137,7 @@ impl DkmsWork {
         let Some(main) = self.modules.of(family).first() else { return Ok(()) };
         let is_main = |path: &&TreePath| path.name().strip_suffix(b".ko") == Some(main.as_bytes());
         let Some(path) = delta.entries().keys().find(is_main) else { return Ok(()) };
-        let bytes = match delta.entries().get(path).and_then(Inode::content) {
-            Some(Content::Bytes(bytes)) => bytes,
-            _ => return Ok(()),
-        };
+        let Some(Content::Bytes(bytes)) = delta.entries().get(path).and_then(Inode::content) else { return Ok(()) };
         let Some(version) = Modinfo::parse(bytes)?.version else { return Ok(()) };
         // What has a version of its own is asked for without that of the modules.
         let asked = |name: &String| name.split_once('=').map(|(_, version)| version.to_owned());

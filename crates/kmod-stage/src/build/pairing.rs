@@ -71,7 +71,7 @@ pub(super) fn paired<'a>(
         Resolved::Found(directory) => image.below(&directory).any(|(path, _)| image.content(path).is_some()),
         _ => false,
     };
-    if kind == NVIDIA && !FIRMWARE.iter().any(|place| has_files(&place)) {
+    if kind == NVIDIA && !FIRMWARE.iter().any(has_files) {
         return Err(PairingError::Firmware { module: module(), version: own.to_owned() });
     }
     Ok(())

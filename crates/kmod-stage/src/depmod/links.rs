@@ -87,10 +87,14 @@ impl<'a> Links<'a> {
                 Exports::of_symvers(&symvers.map_err(|source| DepmodError::Symvers { path: path.clone(), source })?)
             }
         };
-        others.values().for_each(|(name, symbols)| exports.add_module(name, symbols));
+        for (name, symbols) in others.values() {
+            exports.add_module(name, symbols);
+        }
         if self.list.is_none() {
             let own = others.iter().filter(|(path, _)| path.as_bytes().starts_with(OWN));
-            own.for_each(|(_, (_, symbols))| exports.learn(symbols));
+            for (_, (_, symbols)) in own {
+                exports.learn(symbols);
+            }
         }
         let present = staged.modules.iter().filter(|(path, _)| !added.contains_key(*path));
         let present: Modules = present.map(|(path, module)| (path.clone(), module.clone())).collect();

@@ -9,12 +9,15 @@ use std::time::Duration;
 use super::call::Call;
 use crate::builder::{ContainerName, PodmanSettings, remove_arguments};
 
+/// A program and its words.
+type Removal = (PathBuf, Vec<String>);
+
 /// A switch that ends what runs. Copies share it, and once set it stays set.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
     set: Arc<AtomicBool>,
-    /// How each container that is there is removed: program and words.
-    left: Arc<Mutex<BTreeMap<ContainerName, (PathBuf, Vec<String>)>>>,
+    /// How each container that is there is removed.
+    left: Arc<Mutex<BTreeMap<ContainerName, Removal>>>,
 }
 
 impl Cancel {

@@ -209,7 +209,9 @@ fn apt_installs_what_was_fetched_and_nothing_newer() {
         "Debug::NoLocking=1".to_owned(),
     ];
     let mut apt = vec!["--quiet", "--yes"];
-    options.iter().for_each(|option| apt.extend(["-o", option]));
+    for option in &options {
+        apt.extend(["-o", option]);
+    }
     run("apt-get", &[&apt[..], &["update"]].concat());
     let install = ["--simulate", "--no-download", "--ignore-missing", "install", "tool"];
     let chosen = |more: &[&str]| -> Vec<String> {
@@ -228,7 +230,7 @@ fn apt_installs_what_was_fetched_and_nothing_newer() {
     assert_eq!(chosen(&[]), ["libtool (1:2.0", "tool (2.0-1"]);
     let listing = format!("libtool 1:1.0 all {0} 1\ntool 1.0-1 all {0} 1\n", "ab".repeat(32));
     std::fs::write(at("fetched/packages"), listing).unwrap();
-    run("sh", &["-c", &format!("set -eu\n{}", apt::pins().replace(STATE, &at("").trim_end_matches('/')))]);
+    run("sh", &["-c", &format!("set -eu\n{}", apt::pins().replace(STATE, at("").trim_end_matches('/')))]);
     let preferences = format!("Dir::Etc::Preferences={}", at("preferences"));
     assert_eq!(chosen(&["-o", &preferences]), ["libtool (1:1.0", "tool (1.0-1"]);
 }
