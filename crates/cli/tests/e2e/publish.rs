@@ -316,8 +316,8 @@ fn a_base_of_which_only_the_index_is_signed_is_verified_through_locks_and_mirror
     let subject = Subject { descriptor, name: "registry.example.com/up/base:1".into() };
     let signer = KeySigner::new(SigningKey::parse(crate::trust::KEYS[0].0.as_bytes(), None).unwrap());
     let attached = LayoutReferrers::open(dir()).unwrap();
-    let signed = sign(&subject, &[&signer], Format::Both, &attached, Epoch::new(EPOCH).unwrap()).unwrap();
-    attached.store(&signed.artifacts).unwrap();
+    let made = sign(&subject, &[&signer], Format::Both, &attached, Epoch::new(EPOCH).unwrap()).unwrap();
+    attached.store(&made.artifacts).unwrap();
     push("up/base");
     let recipe = |mirror: &str| {
         let base = format!("image = {:?}\n{mirror}verify = {{ key = \"host.pub\" }}\n", image("up/base"));

@@ -131,8 +131,8 @@ pub fn sign(
             let mut layer = Descriptor::of(SIMPLE_SIGNING.into(), &payload);
             layer.annotations = annotations;
             layers.push((layer, payload.clone()));
-            let signer = signer.identity();
-            signed.proofs.push(Made { format: Format::Legacy, signer, proof, legacy: None, bundle: None });
+            let by = signer.identity();
+            signed.proofs.push(Made { format: Format::Legacy, signer: by, proof, legacy: None, bundle: None });
         }
         let artifact = appended(source, signature_tag(digest), layers)?;
         signed.proofs.iter_mut().for_each(|made| made.legacy = Some(artifact.manifest.digest));
@@ -142,8 +142,8 @@ pub fn sign(
     for signer in missing.1 {
         let proof = signer.prove(Message::Statement(&statement))?;
         let artifact = bundle(&subject.descriptor, SIGNATURE_PREDICATE, &proof.bundle(&statement), created);
-        let (signer, bundle) = (signer.identity(), Some(artifact.manifest.digest));
-        signed.proofs.push(Made { format: Format::Bundle, signer, proof, legacy: None, bundle });
+        let (by, bundle) = (signer.identity(), Some(artifact.manifest.digest));
+        signed.proofs.push(Made { format: Format::Bundle, signer: by, proof, legacy: None, bundle });
         signed.artifacts.push(artifact);
     }
     Ok(signed)
