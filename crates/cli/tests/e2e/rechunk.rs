@@ -191,7 +191,9 @@ fn an_ostree_base_is_cut_anew() {
     let sysroot = TreePath::new("sysroot").unwrap();
     let objects: Vec<TreePath> = expected.children(&sysroot).map(|(path, _)| path.clone()).collect();
     assert!(!objects.is_empty());
-    objects.iter().for_each(|path| expected.remove(path));
+    for path in &objects {
+        expected.remove(path);
+    }
     assert_eq!(found.dump(), expected.dump());
     assert!(found.iter().any(|(path, inode)| !path.is_below(&sysroot) && inode.content().is_some()));
     // The fixture has a kernel in name only, and nothing else is wrong with it.

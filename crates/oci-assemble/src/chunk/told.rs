@@ -12,7 +12,8 @@ use crate::tree::{FileTree, TreePath};
 
 impl Components {
     /// The components of `tree` under the names that `recorded` has for them: `layers` are those of its image, lowest first.
-    /// What a layer has by a name that its record does not know is of the component that nothing else accounts for.
+    /// What a layer has by a name that its record does not know is of the component that nothing else accounts for; where
+    /// several could be, it has the names of all.
     #[must_use]
     pub fn as_recorded(&self, tree: &FileTree, recorded: &Recorded, layers: &[&LayerIndex]) -> Self {
         let mut layer_of: BTreeMap<&TreePath, usize> = BTreeMap::new();
