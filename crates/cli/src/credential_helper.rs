@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use oci_assemble::store::registry::{CredentialHelper, KeychainError, MAX_AUTH_FILE};
 
 /// How long a helper may take. Some ask a person to unlock a keyring; none may stop a pipeline for good.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 /// How often a helper that has answered is asked whether it has ended.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -70,6 +70,7 @@ fn ask(program: &Path, server: &str, limit: Duration) -> io::Result<(ExitStatus,
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
     use super::*;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
