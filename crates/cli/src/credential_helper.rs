@@ -70,7 +70,7 @@ fn ask(program: &Path, server: &str, limit: Duration) -> io::Result<(ExitStatus,
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
     use super::*;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
