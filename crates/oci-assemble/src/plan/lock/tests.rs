@@ -138,6 +138,7 @@ epoch = 1735689600
 [platform."linux/arm64".base]
 image = "docker://registry.example.com/base:12"
 digest = "…"
+index = "…"
 "#
     );
     assert_eq!(Lock::parse(&text), Ok(lock()));
