@@ -18,7 +18,7 @@ fn has_one_kernel(scene: &Scene, bed: &crate::bed::Bed, output: &str, release: &
     let kernels: Vec<String> = tree.children(&modules).map(|(path, _)| path.to_string()).collect();
     assert_eq!(kernels, [format!("/usr/lib/modules/{release}")], "nothing of another kernel");
     let file = |name: &str| String::from_utf8(read(&format!("usr/lib/modules/{release}/{name}"))).unwrap();
-    assert_eq!(file("initramfs.img"), format!("initramfs of {release}\n"));
+    assert!(file("initramfs.img").contains(&format!("usr/lib/modules/{release}\0")));
     assert!(file("modules.dep").contains("kernel/drivers/virtio/virtio.ko.xz:"));
     let version = release.strip_suffix(".x86_64").unwrap();
     let said =

@@ -9,30 +9,30 @@ const CHARACTER: u32 = 0o02_0000;
 
 /// An archive in memory; everything in it belongs to root and has no date.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Cpio {
+pub(crate) struct Cpio {
     bytes: Vec<u8>,
     entries: u32,
 }
 
 impl Cpio {
-    pub(super) fn directory(&mut self, path: &[u8]) {
+    pub(crate) fn directory(&mut self, path: &[u8]) {
         self.entry(path, DIRECTORY | 0o755, &[], (0, 0));
     }
 
-    pub(super) fn file(&mut self, path: &[u8], mode: u32, bytes: &[u8]) {
+    pub(crate) fn file(&mut self, path: &[u8], mode: u32, bytes: &[u8]) {
         self.entry(path, FILE | (mode & 0o777), bytes, (0, 0));
     }
 
-    pub(super) fn symlink(&mut self, path: &[u8], target: &[u8]) {
+    pub(crate) fn symlink(&mut self, path: &[u8], target: &[u8]) {
         self.entry(path, SYMLINK | 0o777, target, (0, 0));
     }
 
-    pub(super) fn character(&mut self, path: &[u8], major: u32, minor: u32) {
+    pub(crate) fn character(&mut self, path: &[u8], major: u32, minor: u32) {
         self.entry(path, CHARACTER | 0o600, &[], (major, minor));
     }
 
     /// Closes the archive.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.entry(b"TRAILER!!!", 0, &[], (0, 0));
         self.bytes
     }

@@ -19,7 +19,7 @@
 //! The guest is no prisoner of a security boundary when it is emulated (QEMU's documentation, "Security"): it has no
 //! network, no files of the host and no devices but those here, but boot only images you would run.
 
-mod cpio;
+pub(crate) mod cpio;
 mod drivers;
 mod erofs;
 mod erofs_dir;

@@ -1,6 +1,6 @@
 //! Would the image's kernel load what was built?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oci_assemble::elf::{ElfError, MODULE_MAX, is_module_name, module_name};
 use oci_assemble::layer::{Contents, WholeError, whole};
@@ -78,7 +78,7 @@ pub(super) fn check(
     if !verdict.faults.is_empty() {
         return Err(CheckError::Faults { faults: verdict.faults });
     }
-    let unchecked: usize = verdict.unchecked.values().map(std::collections::BTreeSet::len).sum();
+    let unchecked: usize = verdict.unchecked.values().map(BTreeSet::len).sum();
     if unchecked == 0 {
         return Ok(Vec::new());
     }
@@ -124,6 +124,7 @@ fn present(tree: &FileTree, kernel: &KernelRelease) -> Modules {
             name: String::from_utf8_lossy(&name).into_owned(),
             release: kernel.to_string(),
             depends: Vec::new(),
+            wants: BTreeSet::new(),
             aliases: 0,
             srcversion: None,
             signed: false,

@@ -12,6 +12,7 @@ mod commands;
 pub mod dkms;
 mod error;
 mod family;
+mod initramfs;
 mod input;
 mod key;
 pub mod kinds;

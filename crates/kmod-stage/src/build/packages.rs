@@ -76,10 +76,12 @@ impl Work for PackagesWork {
             return Err(Box::new(CrossesTypes { paths }));
         }
         let mut delta = captured.delta;
+        let mut note = None;
         if self.request.kernel.is_some() {
-            delta = replaced::kernel(&delta, view.base, &export.tree)?;
+            (delta, note) = replaced::kernel(&delta, view.base, (&export.tree, &export.contents))?;
         }
-        let mut notes: Vec<String> = captured.left_out.iter().map(ToString::to_string).collect();
+        let mut notes: Vec<String> = note.into_iter().collect();
+        notes.extend(captured.left_out.iter().map(ToString::to_string));
         let packaged = captured.report.0.iter().filter(|dropped| dropped.payload > 0);
         notes.extend(packaged.map(ToString::to_string));
         let exclusions = captured.report.0.iter().map(|dropped| (dropped.rule.pattern.to_owned(), dropped.count));

@@ -100,6 +100,8 @@ pub struct DepmodReport {
     pub modules: Modules,
     /// How many symbols of added modules nothing known offers, where the kernel's exports are not all known.
     pub unchecked: usize,
+    /// What added modules want loaded with them and the image has not: who, and the name.
+    pub wishes: Vec<(TreePath, String)>,
     /// Groups of modules with the same name, of which depmod took one each.
     pub duplicates: Vec<Vec<TreePath>>,
 }
@@ -169,6 +171,7 @@ pub fn index_modules(
             program,
             stderr: check::text(&outcome, call.root),
             unchecked: verdict.unchecked.values().map(BTreeSet::len).sum(),
+            wishes: module::wishes(&staged.modules, &staged.builtins, &options.added),
             duplicates: module::duplicates(&staged.modules),
             modules: staged.modules,
         },

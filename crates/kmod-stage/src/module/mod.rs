@@ -47,6 +47,8 @@ pub struct Module {
     pub release: String,
     /// Names of the modules it needs.
     pub depends: Vec<String>,
+    /// Names of the modules that it wants loaded before or after it, and works without.
+    pub wants: BTreeSet<String>,
     /// Number of aliases.
     pub aliases: usize,
     /// Checksum of its sources.
@@ -61,11 +63,17 @@ impl From<&Modinfo> for Module {
             name: underscored(&info.name),
             release: info.release().to_owned(),
             depends: info.depends.iter().map(|name| underscored(name)).collect(),
+            wants: info.softdeps.iter().flat_map(|line| wanted(line)).collect(),
             aliases: info.aliases.len(),
             srcversion: info.srcversion.clone(),
             signed: info.signed,
         }
     }
+}
+
+/// The modules of a `softdep` line, such as `pre: a b post: c`.
+fn wanted(line: &str) -> impl Iterator<Item = String> {
+    line.split_whitespace().filter(|word| !word.ends_with(':')).map(underscored)
 }
 
 fn underscored(name: &str) -> String {
@@ -198,6 +206,17 @@ pub fn faults(modules: &Modules, builtins: &BTreeSet<String>, kernel: &KernelRel
         }
     }
     faults
+}
+
+/// What those of `modules` whose path is in `added` want and the image has not: with the path of who wants it, and the name.
+pub fn wishes(modules: &Modules, builtins: &BTreeSet<String>, added: &BTreeSet<TreePath>) -> Vec<(TreePath, String)> {
+    let names: BTreeSet<&str> = modules.values().map(|module| module.name.as_str()).collect();
+    let missing = |name: &&String| !names.contains(name.as_str()) && !builtins.contains(*name);
+    let of = |(path, module): (&TreePath, &Module)| {
+        let wants = module.wants.iter().filter(missing);
+        wants.map(|name| (path.clone(), name.clone())).collect::<Vec<_>>()
+    };
+    modules.iter().filter(|(path, _)| added.contains(*path)).flat_map(of).collect()
 }
 
 /// Paths that share a name: depmod takes one of each, by the search order of depmod.d.

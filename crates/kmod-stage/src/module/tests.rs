@@ -14,10 +14,24 @@ fn module(name: &str, release: &str, depends: &[&str]) -> Module {
         name: name.to_owned(),
         release: release.to_owned(),
         depends: depends.iter().map(|name| (*name).to_owned()).collect(),
+        wants: BTreeSet::new(),
         aliases: 0,
         srcversion: None,
         signed: false,
     }
+}
+
+#[test]
+fn what_an_added_module_wants_and_nobody_has_is_told() {
+    let wants = |name: &str, line: &str| Module { wants: wanted(line).collect(), ..module(name, "6.1", &[]) };
+    let modules = Modules::from([
+        (path("extra/a.ko"), wants("a", "pre: spl b-b post: gone ext4")),
+        (path("kernel/b-b.ko"), wants("b_b", "pre: lost")),
+    ]);
+    let builtins = builtins(b"kernel/fs/ext4/ext4.ko\n");
+    let added = BTreeSet::from([path("extra/a.ko")]);
+    let expected = ["gone", "spl"].map(|name| (path("extra/a.ko"), name.to_owned()));
+    assert_eq!(wishes(&modules, &builtins, &added), expected, "what the base's modules want is the base's affair");
 }
 
 #[test]

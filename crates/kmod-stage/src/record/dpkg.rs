@@ -55,7 +55,9 @@ pub(super) fn taken(
         }
         own.for_each(|stanza| entries += &(installed(stanza, &sums) + "\n"));
         for (path, inode) in export.tree.children(&info).filter(|(path, _)| is_of(path.name(), name)) {
-            delta.insert(top.join("info")?.join(path.name())?, inode.clone());
+            // dpkg writes lists when it installs: their date is that of the builder.
+            let meta = Meta { mtime: epoch.seconds(), ..inode.meta.clone() };
+            delta.insert(top.join("info")?.join(path.name())?, Inode { meta, ..inode.clone() });
         }
     }
     let meta = Meta::root_owned(0o644, epoch.seconds());

@@ -33,6 +33,10 @@ fn with(tree: &FileTree, packages: &[&str], export: &Export) -> Result<FileTree,
     let names: Vec<String> = packages.iter().map(|name| (*name).to_owned()).collect();
     let mut delta = taken(&names, export, epoch)?;
     assert_eq!(taken(&names, export, epoch)?, delta, "the same again");
+    assert!(
+        delta.entries().values().all(|inode| inode.meta.mtime == 7),
+        "nothing has a date of the builder: {delta:?}"
+    );
     let mut file = FileTree::new();
     add_file(&mut file, "usr/bin/tool", 0o755, "tool");
     delta = TreeDelta::between(&FileTree::new(), &file).then(&delta);

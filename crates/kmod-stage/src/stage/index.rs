@@ -117,6 +117,9 @@ fn notes(report: &DepmodReport) -> Vec<String> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         notes.push(format!("several modules have one name: {}", names.join(", ")));
     }
+    for (path, name) in &report.wishes {
+        notes.push(format!("{path} wants the module {name} loaded with it, which the image has not"));
+    }
     if report.unchecked > 0 {
         let count = report.unchecked;
         notes.push(format!("{count} symbols of added modules are in no list: the kernel's exports are known in part"));
@@ -143,6 +146,7 @@ mod tests {
             stderr: String::new(),
             modules: BTreeMap::new(),
             unchecked: 0,
+            wishes: Vec::new(),
             duplicates: Vec::new(),
         };
         assert_eq!(

@@ -31,6 +31,7 @@ fn the_index_and_the_modules_agree() {
         name: name.to_owned(),
         release: String::new(),
         depends: Vec::new(),
+        wants: BTreeSet::new(),
         aliases: 0,
         srcversion: None,
         signed: false,
