@@ -3,7 +3,7 @@
 //! A deb is an ar archive with `data.tar` in it. An rpm is a lead of 96 bytes, two headers (the first padded to eight
 //! bytes), and a compressed cpio archive of the newc form.
 
-mod cpio;
+pub(crate) mod cpio;
 mod deb;
 mod rpm;
 #[cfg(test)]
@@ -20,6 +20,9 @@ pub enum ArchiveError {
     /// No package.
     #[error("it is neither a deb nor an rpm package")]
     Kind,
+    /// No archive, and compressed in no way that is read.
+    #[error("it is neither a cpio archive nor compressed by gzip, xz or zstd")]
+    Form,
     /// The bytes are not what the format says.
     #[error("it is damaged: {what}")]
     Damaged {

@@ -2,19 +2,12 @@
 //! (kernel documentation, `driver-api/early-userspace/buffer-format`).
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 
+use crate::archive::{ArchiveError, cpio};
 use crate::kernel::MODULES;
 use crate::repository::decompress;
 
-/// How each entry begins, without and with a checksum.
-const MAGICS: [&[u8]; 2] = [b"070701", b"070702"];
-/// Size of a header.
-const HEADER: usize = 110;
-/// The name of the last entry of an archive.
-const TRAILER: &[u8] = b"TRAILER!!!";
-/// Longest name that is read (`PATH_MAX` of linux/limits.h).
-const NAME_MAX: u64 = 4096;
 /// How what is compressed in a way that is read begins: gzip, xz, zstd.
 const READ: [&[u8]; 3] = [b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
 
@@ -23,7 +16,7 @@ const READ: [&[u8]; 3] = [b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
 /// # Errors
 ///
 /// Where something is no archive, is damaged, or is compressed in another way than by gzip, xz or zstd.
-pub(super) fn kernels(bytes: &[u8]) -> io::Result<BTreeSet<String>> {
+pub(super) fn kernels(bytes: &[u8]) -> Result<BTreeSet<String>, ArchiveError> {
     let mut found = BTreeSet::new();
     let mut rest = bytes;
     loop {
@@ -32,17 +25,17 @@ pub(super) fn kernels(bytes: &[u8]) -> io::Result<BTreeSet<String>> {
         if rest.is_empty() {
             return Ok(found);
         }
-        if MAGICS.iter().any(|magic| rest.starts_with(magic)) {
+        if cpio::begins(rest) {
             archive(&mut rest, &mut found)?;
         } else if READ.iter().any(|magic| rest.starts_with(magic)) {
             // The last: nothing says how long it is.
-            let mut plain = decompress(rest, "initramfs.img").map_err(io::Error::other)?;
+            let mut plain = decompress(rest, "initramfs.img")?;
             while ahead(&mut plain)? {
                 archive(&mut plain, &mut found)?;
             }
             return Ok(found);
         } else {
-            return Err(damaged("it is neither a cpio archive nor compressed by gzip, xz or zstd"));
+            return Err(ArchiveError::Form);
         }
     }
 }
@@ -64,32 +57,12 @@ fn ahead(plain: &mut dyn BufRead) -> io::Result<bool> {
 }
 
 /// Reads one archive to its end.
-fn archive(archive: &mut dyn BufRead, found: &mut BTreeSet<String>) -> io::Result<()> {
-    loop {
-        let mut header = [0; HEADER];
-        archive.read_exact(&mut header)?;
-        if !MAGICS.iter().any(|magic| header.starts_with(magic)) {
-            return Err(damaged("an entry does not begin as entries do"));
-        }
-        let field = |number: usize| {
-            let digits = header.get(6 + 8 * number..14 + 8 * number).and_then(|bytes| std::str::from_utf8(bytes).ok());
-            let value = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-            value.ok_or_else(|| damaged("a number is none"))
-        };
-        let (size, length) = (field(6)?, field(11)?);
-        if length == 0 || length > NAME_MAX {
-            return Err(damaged("a name has no proper length"));
-        }
-        let mut name = vec![0; usize::try_from(length).unwrap_or_default()];
-        archive.read_exact(&mut name)?;
-        skip(archive, padding(HEADER as u64 + length))?;
-        let name = name.strip_suffix(b"\0").unwrap_or(&name);
-        if name == TRAILER {
-            return Ok(());
-        }
-        found.extend(release(name));
-        skip(archive, size + padding(size))?;
+fn archive(archive: &mut dyn BufRead, found: &mut BTreeSet<String>) -> Result<(), ArchiveError> {
+    while let Some(entry) = cpio::next(archive)? {
+        found.extend(release(&entry.name));
+        entry.skip(archive)?;
     }
+    Ok(())
 }
 
 /// The kernel to which a path belongs that has modules; older systems have them in `lib`.
@@ -101,25 +74,12 @@ fn release(path: &[u8]) -> Option<String> {
     (!release.is_empty()).then(|| release.to_owned())
 }
 
-/// Bytes up to the next multiple of four.
-fn padding(size: u64) -> u64 {
-    size.next_multiple_of(4) - size
-}
-
-fn skip(archive: &mut dyn BufRead, count: u64) -> io::Result<()> {
-    let skipped = io::copy(&mut archive.take(count), &mut io::sink())?;
-    if skipped == count { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-}
-
-fn damaged(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::boot::cpio::Cpio;
+    use std::error::Error;
     use std::io::Write;
 
     fn cpio(files: &[&str]) -> Vec<u8> {
@@ -164,8 +124,9 @@ mod tests {
             (whole[..whole.len() - 200].to_vec(), "failed to fill whole buffer"),
             (gzip(&whole)[..40].to_vec(), ""),
         ] {
-            let error = kernels(&bytes).unwrap_err().to_string();
-            assert!(error.contains(text), "{error}");
+            let error = kernels(&bytes).unwrap_err();
+            let all = format!("{error}: {:?}", error.source().map(ToString::to_string));
+            assert!(all.contains(text), "{all}");
         }
     }
 
