@@ -7,9 +7,10 @@ set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# PATH KIND MODE OWNER TIME, and what else there is.
+# PATH KIND MODE OWNER TIME, and what else there is. A tree without a path is none.
 tree() {
-  "$ASSEMBLE" inspect --tree "$1" | awk '{ $5 = "-"; print }'
+  "$ASSEMBLE" inspect --tree "$1" >"$work/tree"
+  awk '{ $5 = "-"; print } END { exit NR == 0 }' "$work/tree"
 }
 
 tree "$1" >"$work/one"
