@@ -12,18 +12,19 @@ ordinary_user() {
 }
 
 # Runs a program as that user, in its directory. Not every machine has the program that gives containers of users a network
-# of their own, nor a service that makes control groups for them.
+# of their own, nor a service that makes control groups for them. What podman would choose to store layers of users copies
+# all files for each layer.
 as_ordinary_user() {
   setpriv --reuid "$ordinary" --regid "$ordinary" --clear-groups env -i -C "$ordinary_home" PATH="$PATH" \
     HOME="$ordinary_home" XDG_RUNTIME_DIR="$ordinary_home/run" TMPDIR="$ordinary_home/tmp" \
-    ASSEMBLE_PODMAN_RUNTIME="${ASSEMBLE_PODMAN_RUNTIME-}" ASSEMBLE_PODMAN_OPTIONS=--cgroup-manager=cgroupfs \
+    ASSEMBLE_PODMAN_RUNTIME="${ASSEMBLE_PODMAN_RUNTIME-}" ASSEMBLE_PODMAN_OPTIONS='--cgroup-manager=cgroupfs --storage-driver=overlay' \
     ASSEMBLE_PODMAN_ARGUMENTS="${ASSEMBLE_PODMAN_ARGUMENTS-} --network=host" "$@"
 }
 
 # Removes the user, and what podman stored for it: files of users that exist only in a namespace, which podman keeps open.
 no_ordinary_user() {
   [ -n "${ordinary-}" ] || return 0
-  as_ordinary_user podman unshare rm -rf "$ordinary_home/.local/share/containers/storage" 2>/dev/null || :
-  as_ordinary_user podman system migrate 2>/dev/null || :
+  as_ordinary_user podman --storage-driver=overlay unshare rm -rf "$ordinary_home/.local/share/containers/storage" 2>/dev/null || :
+  as_ordinary_user podman --storage-driver=overlay system migrate 2>/dev/null || :
   userdel "$ordinary" 2>/dev/null || :
 }
