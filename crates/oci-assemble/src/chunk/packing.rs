@@ -1,9 +1,11 @@
 //! Which components share a layer: pure arithmetic over sizes and rates.
 //!
 //! [`fresh`] begins with one layer for each kind (calm, busy, catch-all) and spends one layer at a time on the move that
-//! saves most of the expected download: taking one component out of a shared layer, or splitting a shared layer in two by
-//! the next bit of a hash of the names. So a plan for one layer more is the same plan with one layer split, and a component
-//! that comes or goes touches the layer it is in.
+//! saves most of the expected download: taking one component out of a shared layer, splitting a shared layer in two by the
+//! next bit of a hash of the names, or taking out of it what is larger than a power of two, as small ones are many and what
+//! shares a layer with many is fetched often. (Measured on a Debian tree and half a year of its updates: 44 % of it are
+//! fetched instead of 50 % with 32 layers, 38 % instead of 40 % with 64.) So a plan for one layer more is the same plan
+//! with one layer split, and a component that comes or goes touches the layer it is in.
 //!
 //! [`after`] keeps every layer of the image before in which nothing changed, and plans only what is left: what a client has
 //! to fetch anyway may be arranged anew for nothing. So that what comes later finds a place, [`fresh`] leaves some of the
@@ -212,11 +214,18 @@ fn best_move(items: &[Item], bin: &Bin) -> Option<Move> {
         let rest = (bytes - own) * (1.0 - (same / stays).min(1.0));
         Move { saved: whole - rest - own * item.rate, leaves: BTreeSet::from([index]), depth: bin.depth }
     };
-    let halved = halve(items, bin).map(|(leaves, depth)| {
+    let parted = |(leaves, depth): (BTreeSet<usize>, u32)| {
         let stays = bin.members.difference(&leaves).copied();
         let saved = whole - cost(items, leaves.iter().copied()) - cost(items, stays);
         Move { saved, leaves, depth }
+    };
+    let large = (1..u64::BITS).filter_map(|bits| {
+        let large = |index: &usize| items[*index].bytes >> bits > 0;
+        let leaves: BTreeSet<usize> = bin.members.iter().copied().filter(large).collect();
+        // One alone was looked at.
+        (leaves.len() > 1 && leaves.len() < bin.members.len()).then_some((leaves, bin.depth))
     });
-    let moves = bin.members.iter().map(|index| alone(*index)).chain(halved);
+    let parts = halve(items, bin).into_iter().chain(large).map(parted);
+    let moves = bin.members.iter().map(|index| alone(*index)).chain(parts);
     moves.reduce(|best, next| if next.saved > best.saved { next } else { best })
 }

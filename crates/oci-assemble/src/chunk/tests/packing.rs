@@ -83,3 +83,22 @@ fn catch_alls_stay_small() {
         }
     }
 }
+
+/// What shares a layer with many is fetched often, and small ones are many.
+#[test]
+fn small_ones_share_with_small_ones() {
+    let item = |name: &str, number: u64, bytes: u64| Item {
+        name: format!("{name}{number}"),
+        bytes: bytes + number,
+        rate: 0.03,
+        catch_all: false,
+    };
+    let large = (0..8).map(|number| item("large", number, 9 << 20));
+    let items: Vec<Item> = large.chain((0..200).map(|number| item("small", number, 40 << 10))).collect();
+    for max in 2..8 {
+        for layer in fresh(&items, max) {
+            let large = layer.iter().filter(|index| **index < 8).count();
+            assert!(large == 0 || large == layer.len(), "{max}: {layer:?}");
+        }
+    }
+}
