@@ -29,7 +29,7 @@ pub use gzip::GzipEncoder;
 pub use index::{IndexError, IndexOptions, LayerIndex, Limits, MergedIndex, Places, index};
 pub use part::{PartError, measure};
 pub use seal::{SealOptions, Sealed, seal, seal_delta};
-pub use whole::{WholeError, start, whole};
+pub use whole::{WholeError, start, stream, whole};
 pub use write::{WriteError, write_tar};
 
 #[cfg(test)]

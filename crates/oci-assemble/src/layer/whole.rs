@@ -38,6 +38,21 @@ pub enum WholeError {
 
 /// The bytes of the regular file that `path` leads to, symlinks followed; never more than `limit`.
 pub fn whole(tree: &FileTree, contents: &dyn Contents, path: &TreePath, limit: u64) -> Result<Vec<u8>, WholeError> {
+    let (size, mut stream) = stream(tree, contents, path, limit)?;
+    let mut bytes = Vec::new();
+    // Growing would take twice as much. Where there is no room for all, reading says so.
+    let _ = bytes.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX));
+    stream.read_to_end(&mut bytes).map_err(|source| WholeError::Read { path: path.clone(), source })?;
+    Ok(bytes)
+}
+
+/// As [`whole`], without reading: the size of the file, and its bytes as a stream of not more.
+pub fn stream<'a>(
+    tree: &'a FileTree,
+    contents: &'a dyn Contents,
+    path: &TreePath,
+    limit: u64,
+) -> Result<(u64, Box<dyn Read + 'a>), WholeError> {
     let content = tree
         .lookup(path.as_bytes())
         .and_then(|(found, _)| tree.content(&found))
@@ -46,10 +61,8 @@ pub fn whole(tree: &FileTree, contents: &dyn Contents, path: &TreePath, limit: u
     if size > limit {
         return Err(WholeError::TooLarge { path: path.clone(), size, limit });
     }
-    let failed = |source| WholeError::Read { path: path.clone(), source };
-    let mut bytes = Vec::new();
-    contents.open(content).map_err(failed)?.take(limit).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    let opened = contents.open(content).map_err(|source| WholeError::Read { path: path.clone(), source })?;
+    Ok((size, Box::new(opened.take(size))))
 }
 
 /// As [`whole`], but only the first `count` bytes, and `None` when there is no regular file.

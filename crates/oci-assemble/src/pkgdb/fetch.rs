@@ -15,6 +15,9 @@ const FETCH_MAX: u64 = 512 << 20;
 /// As [`read`], with the files fetched in one pass over the layers.
 pub fn read_at_once(tree: &FileTree, contents: &dyn Contents) -> Result<Option<Packages>, PkgDbError> {
     let wanted = detect(tree).map(|location| files(tree, &location)).unwrap_or_default();
+    if wanted.len() == 1 {
+        return read(tree, contents);
+    }
     let wanted: BTreeSet<Content> = wanted.iter().filter_map(|path| tree.content(path)).cloned().collect();
     let mut fetched = Fetched { whole: BTreeMap::new(), rest: contents };
     if wanted.iter().map(Content::size).sum::<u64>() <= FETCH_MAX {

@@ -6,9 +6,11 @@ mod wal;
 
 pub use header::{Header, HeaderError};
 
+use std::io::Cursor;
+
 use super::package::Listed;
 use super::{DbKind, DbLocation, Depth, FileFlags, Package, Packages, PkgDbError};
-use crate::layer::{Contents, whole};
+use crate::layer::{Contents, stream, whole};
 use crate::tree::{FileTree, TreePath};
 
 /// The largest database or log read. Real ones have 20 to 150 MB.
@@ -52,8 +54,7 @@ const FILE_NORMAL: u64 = 0;
 /// without the mark of one, they are those of the file.
 pub fn settled(tree: &FileTree, contents: &dyn Contents, path: &TreePath) -> Result<Vec<u8>, PkgDbError> {
     let mut bytes = whole(tree, contents, path, DATABASE_MAX)?;
-    let log = TreePath::new([path.as_bytes(), b"-wal"].concat()).ok();
-    if let Some(log) = log.filter(|log| tree.content(log).is_some_and(|content| content.size() > 0)) {
+    if let Some(log) = log(tree, path) {
         let frames = whole(tree, contents, &log, DATABASE_MAX)?;
         bytes = wal::applied(bytes, &frames).map_err(|what| PkgDbError::Damaged { path: log, what })?;
     }
@@ -65,14 +66,28 @@ pub fn settled(tree: &FileTree, contents: &dyn Contents, path: &TreePath) -> Res
     Ok(bytes)
 }
 
-/// The headers of the database at `path`, in the order of their numbers, the write-ahead log applied.
-pub fn headers(tree: &FileTree, contents: &dyn Contents, path: &TreePath) -> Result<Vec<Header>, PkgDbError> {
-    let bytes = settled(tree, contents, path)?;
-    let blobs = sqlite::blobs(&path.clone(), bytes)?;
-    let parse = |blob: Vec<u8>| {
-        Header::parse(blob).map_err(|error| PkgDbError::Damaged { path: path.clone(), what: error.what })
+/// The write-ahead log of the database at `path`, when there is one with something in it.
+fn log(tree: &FileTree, path: &TreePath) -> Option<TreePath> {
+    let log = TreePath::new([path.as_bytes(), b"-wal"].concat()).ok();
+    log.filter(|log| tree.content(log).is_some_and(|content| content.size() > 0))
+}
+
+/// Passes the headers of the database at `path` on, in the order of their numbers, the write-ahead log applied.
+pub fn headers(
+    tree: &FileTree,
+    contents: &dyn Contents,
+    path: &TreePath,
+    mut each: impl FnMut(Header) -> Result<(), PkgDbError>,
+) -> Result<(), PkgDbError> {
+    let parsed = &mut |blob: Vec<u8>| {
+        each(Header::parse(blob).map_err(|error| PkgDbError::Damaged { path: path.clone(), what: error.what })?)
     };
-    blobs.into_iter().map(parse).collect()
+    if log(tree, path).is_some() {
+        let bytes = settled(tree, contents, path)?;
+        return sqlite::blobs(path, bytes.len(), Cursor::new(bytes), parsed);
+    }
+    let (size, bytes) = stream(tree, contents, path, DATABASE_MAX)?;
+    sqlite::blobs(path, usize::try_from(size).unwrap_or(usize::MAX), bytes, parsed)
 }
 
 pub(super) fn read(
@@ -82,7 +97,7 @@ pub(super) fn read(
     depth: Depth,
 ) -> Result<Packages, PkgDbError> {
     let mut found = Vec::new();
-    for header in headers(tree, contents, &at.path)? {
+    headers(tree, contents, &at.path, |header| {
         let package = package(&header).ok_or(PkgDbError::Damaged {
             path: at.path.clone(),
             what: "a package lacks its name, version or release",
@@ -93,7 +108,8 @@ pub(super) fn read(
             what: "a package has file names without directories",
         })?;
         found.push((package, paths));
-    }
+        Ok(())
+    })?;
     Ok(Packages::new(DbKind::RpmSqlite, at.path.clone(), tree, found))
 }
 
