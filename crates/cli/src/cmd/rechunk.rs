@@ -50,10 +50,20 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
         return show(&cut, &image, previous.as_ref(), ui);
     }
     let least = Memory::least(&image.image);
-    if args.memory.is_some_and(|cap| cap < least) {
-        ui.say(&format!("--memory is less than the {} that cutting {} takes", bytes(least), image.name));
+    if let Some(cap) = args.memory.filter(|cap| *cap < least) {
+        let text = format!("--memory is {}, and cutting {} takes {}", bytes(cap), image.name, bytes(least));
+        let hint = format!("give --memory {}M or more; what does not fit goes to a file", least.div_ceil(1 << 20));
+        return Err(Failure::new(Class::Usage, text).hint(hint));
     }
-    let memory = Memory::divide(args.memory.unwrap_or_else(env::memory_share), &image.image, jobs);
+    let share = env::memory_share();
+    if args.memory.is_none() && share < least {
+        let (share, least) = (bytes(share), bytes(least));
+        ui.say(&format!(
+            "warning: cutting {} takes {least}, more than a quarter of this machine's memory ({share})",
+            image.name
+        ));
+    }
+    let memory = Memory::divide(args.memory.unwrap_or(share), &image.image, jobs);
     let spill = wire::make_dir(&spill_dir(&destination))?;
     let pairs: Vec<_> = image.image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
     let bar = ui.bar(None, "reading layers");
