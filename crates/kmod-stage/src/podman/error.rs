@@ -12,6 +12,9 @@ use super::{Restriction, Version};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
+    /// This is a plan.
+    #[error("plans run no containers")]
+    Withheld,
     /// podman is not installed.
     #[error("{} is not installed", program.display())]
     Missing {

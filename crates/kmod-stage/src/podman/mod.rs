@@ -20,6 +20,7 @@ mod runtime;
 mod stream;
 mod tail;
 mod version;
+mod withheld;
 
 use std::path::PathBuf;
 
@@ -31,6 +32,7 @@ pub use error::RuntimeError;
 pub use restriction::Restriction;
 pub use runtime::{ContainerRuntime, Finished, ImageSource};
 pub use version::Version;
+pub use withheld::Withheld;
 
 /// podman on this machine.
 #[derive(Debug)]
@@ -45,6 +47,11 @@ impl Podman {
     pub fn new(settings: PodmanSettings, scratch: PathBuf) -> Result<Self, RuntimeError> {
         let version = version::installed(&settings)?;
         Ok(Self { settings, scratch, version })
+    }
+
+    /// The version that runs.
+    pub fn version(&self) -> &Version {
+        &self.version
     }
 
     /// A call with these words after the options of every call.

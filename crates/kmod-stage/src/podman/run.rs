@@ -11,14 +11,10 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::call::{Running, TICK};
 use super::container::Container;
 use super::tail::Tail;
-use super::{Cancel, ContainerRuntime, Finished, ImageSource, Podman, RuntimeError, Version};
+use super::{Cancel, ContainerRuntime, Finished, ImageSource, Podman, RuntimeError};
 use crate::builder::{ContainerSpec, ImageId, LocalImage, create_arguments, start_arguments, state_arguments};
 
 impl ContainerRuntime for Podman {
-    fn version(&self) -> &Version {
-        &self.version
-    }
-
     fn import(&self, source: &ImageSource, cancel: &Cancel) -> Result<ImageId, RuntimeError> {
         self.import_image(source, cancel)
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use oci_assemble::image::{Digest, RegistryReference, StorageImage};
 
-use super::{Cancel, RuntimeError, Version};
+use super::{Cancel, RuntimeError};
 use crate::builder::{ContainerSpec, ImageId, LocalImage};
 
 /// Where an image comes from, pinned by the digest of its manifest.
@@ -47,9 +47,6 @@ pub enum ImageSource {
 /// - After `commit` of a container as `name`, `find(name)` is its ID; after `remove(name)` it is none.
 /// - When `run` fails, or the value it gives is dropped, no container of that name is there any more.
 pub trait ContainerRuntime: Debug + Send + Sync {
-    /// The version that runs.
-    fn version(&self) -> &Version;
-
     /// Brings an image into the runtime's storage.
     fn import(&self, source: &ImageSource, cancel: &Cancel) -> Result<ImageId, RuntimeError>;
 

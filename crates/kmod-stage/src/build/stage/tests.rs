@@ -22,12 +22,11 @@ use crate::builder::{ContainerSpec, ImageId, LocalImage};
 use crate::bundle::{BundleRecord, BundleStore, Reuse};
 use crate::capture::Export;
 use crate::manifest::Accounts;
-use crate::podman::{Cancel, ContainerRuntime, Finished, ImageSource, RuntimeError, Version};
+use crate::podman::{Cancel, ContainerRuntime, Finished, ImageSource, RuntimeError};
 
 /// A runtime whose containers list one package, and which counts them.
 #[derive(Debug)]
 struct Fake {
-    version: Version,
     listing: String,
     runs: Arc<AtomicUsize>,
     /// The manifests that containers started from.
@@ -42,10 +41,6 @@ fn id() -> ImageId {
 }
 
 impl ContainerRuntime for Fake {
-    fn version(&self) -> &Version {
-        &self.version
-    }
-
     fn import(&self, image: &ImageSource, _: &Cancel) -> Result<ImageId, RuntimeError> {
         if let ImageSource::Layout { manifest, .. } = image {
             self.started.lock().unwrap().push(*manifest);
@@ -113,9 +108,8 @@ fn start(scratch: &std::path::Path, name: &[u8]) -> Start {
 
 fn builder(scratch: &std::path::Path, runs: &Arc<AtomicUsize>) -> Builder {
     let store = Dir::open_ambient_dir(scratch, ambient_authority()).unwrap();
-    let version = Version(5, 0, 0);
     Builder {
-        runtime: Box::new(Fake { version, listing: line("tree"), runs: Arc::clone(runs), started: Arc::default() }),
+        runtime: Box::new(Fake { listing: line("tree"), runs: Arc::clone(runs), started: Arc::default() }),
         base: start(scratch, b"base"),
         tools: None,
         store: BundleStore::new(store, "test"),
@@ -182,8 +176,7 @@ fn what_is_locked_is_built_or_nothing() {
 fn packages_are_installed_on_the_base_whatever_compiles() {
     let temp = tempfile::tempdir().unwrap();
     let started = Arc::<Mutex<Vec<Digest>>>::default();
-    let runtime =
-        Fake { version: Version(5, 0, 0), listing: line("tree"), runs: Arc::default(), started: Arc::clone(&started) };
+    let runtime = Fake { listing: line("tree"), runs: Arc::default(), started: Arc::clone(&started) };
     let mut builder = builder(temp.path(), &Arc::default());
     builder.runtime = Box::new(runtime);
     builder.tools = Some(start(temp.path(), b"tools"));
