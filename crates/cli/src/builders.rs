@@ -1,6 +1,6 @@
 //! Builder containers as this machine and the recipe want them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use kmod_stage::build::packages::PackagesWork;
 use kmod_stage::build::{Builder, BuiltStage, LockedKernel, PinnedStage, Start, Work, commands};
 use kmod_stage::builder::{ImageId, PodmanArgument, PodmanSettings};
 use kmod_stage::bundle::{BundleStore, PackageRecord, Reuse};
-use kmod_stage::podman::{Cancel, ImageSource, Podman};
+use kmod_stage::podman::{Cancel, ImageSource, Podman, Withheld};
 use kmod_stage::private::PrivateDir;
 use oci_assemble::image::{Digest, ImageReference};
 use oci_assemble::plan::lock::Package;
@@ -40,6 +40,8 @@ pub(crate) const TOOL: &str = concat!("assemble ", env!("CARGO_PKG_VERSION"));
 
 /// How builds are run, beside the recipe.
 pub(crate) struct BuilderSettings<'a> {
+    /// Whether containers run; without them, results that are kept have to do.
+    pub(crate) runs: bool,
     /// Cache directory.
     pub(crate) cache: Option<PathBuf>,
     pub(crate) reuse: Reuse,
@@ -131,7 +133,11 @@ impl<'a> Builds<'a> {
     fn builder(&mut self) -> Result<Option<Arc<Builder>>, Failure> {
         if let (None, Some(settings)) = (&self.workshop, &self.settings) {
             let other = builder_image(self.job, self.held.builder(), settings.source, settings.ui)?;
-            self.workshop = Some(workshop(self.job, self.base, other.as_ref(), settings)?);
+            self.workshop = Some(if settings.runs {
+                workshop(self.job, self.base, other.as_ref(), settings)?
+            } else {
+                kept(self.base, other.as_ref(), settings)?
+            });
         }
         Ok(self.workshop.as_ref().map(|workshop| Arc::clone(&workshop.builder)))
     }
@@ -216,6 +222,36 @@ pub(crate) fn workshop(
         made: Mutex::default(),
     };
     Ok(Workshop { builder: Arc::new(builder), _directories: directories })
+}
+
+/// A builder that runs nothing, and has what is kept of earlier builds on this machine.
+fn kept(base: &OpenedImage, tools: Option<&OpenedImage>, settings: &BuilderSettings<'_>) -> Result<Workshop, Failure> {
+    let path = settings.cache.as_ref().map(|cache| cache.join("bundles")).filter(|path| path.is_dir());
+    let path = path.ok_or_else(|| Failure::new(Class::Unavailable, "no results of stages are kept here yet"))?;
+    // Nothing starts from it.
+    let start = |image: &OpenedImage| Start {
+        image: ImageSource::Layout { directory: PathBuf::new(), manifest: image.digest },
+        digest: image.digest,
+    };
+    let builder = Builder {
+        runtime: Box::new(Withheld),
+        base: start(base),
+        tools: tools.map(start),
+        store: BundleStore::new(wire::open_dir(&path, Class::Io)?, path.display().to_string()),
+        sources: Vec::new(),
+        reuse: Reuse::Allow,
+        scratch: settings.workspace.clone(),
+        logs: None,
+        suffix: String::new(),
+        jobs: settings.jobs,
+        timeout: TIMEOUT,
+        proxies: BTreeMap::new(),
+        tool: TOOL.into(),
+        cancel: Cancel::new(),
+        output: Mutex::new(Box::new(io::sink())),
+        made: Mutex::default(),
+    };
+    Ok(Workshop { builder: Arc::new(builder), _directories: Vec::new() })
 }
 
 fn private(workspace: &Path) -> Result<PrivateDir, Failure> {

@@ -8,6 +8,7 @@ mod cmd;
 mod credential_helper;
 mod env;
 mod exit;
+mod forecast;
 mod judge;
 mod kernels;
 mod keys;

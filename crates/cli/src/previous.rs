@@ -74,7 +74,7 @@ impl Opening<'_> {
 
     /// The image under the first of these names, which nobody gave, that is there. It must not keep a build from its end, so
     /// what else is wrong with it is a warning.
-    fn replaced(self, places: &[ImageReference]) -> Option<OpenedImage> {
+    pub(crate) fn replaced(self, places: &[ImageReference]) -> Option<OpenedImage> {
         for place in places {
             match self.image(place) {
                 Ok(image) => return Some(image),

@@ -92,6 +92,7 @@ impl Prepared {
             super::policy::warn(policy, ui);
         }
         let builder = reuse.map(|reuse| BuilderSettings {
+            runs: true,
             cache: blobs.root(cache),
             reuse,
             workspace: settings.workspace.clone(),

@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 
-use oci_assemble::chunk::{ComponentMap, settle};
+use oci_assemble::chunk::{ComponentMap, Settled, settle};
 use oci_assemble::image::{Digest, Image, ImageReference, Layer, RegistryReference};
 use oci_assemble::layer::{Contents, Gate, LayerDraft, Sources};
 use oci_assemble::plan::assemble::Drafted;
@@ -108,6 +108,20 @@ impl Recut {
         self.cut_by(&self.map, image, tree, contents, prepared)
     }
 
+    /// Cuts the image of `drafted`, whose files are in `sources`. Gives the contents of its tree as well.
+    pub(crate) fn cut_drafted<'a>(
+        &self,
+        image: &Image,
+        drafted: &Drafted,
+        sources: &'a dyn Contents,
+        prepared: &Prepared,
+    ) -> Result<(Cut, Settled<'a>), Failure> {
+        let (tree, contents) = settle(&drafted.tree, sources).context(Class::Io, "reading what is added")?;
+        let map = brought(self.map.clone(), &drafted.drafts);
+        let cut = self.cut_by(&map, image, &tree, &contents, prepared)?;
+        Ok((cut, contents))
+    }
+
     fn cut_by(
         &self,
         map: &ComponentMap,
@@ -150,9 +164,7 @@ impl Recut {
         bar.finish_and_clear();
         let held = held.context(Class::Data, format!("reading the layers of {}", prepared.base.name))?;
         let sources = Sources::new(vec![&held, added]);
-        let (tree, contents) = settle(&drafted.tree, &sources).context(Class::Io, "reading what is added")?;
-        let map = brought(self.map.clone(), &drafted.drafts);
-        let cut = self.cut_by(&map, &image, &tree, &contents, prepared)?;
+        let (cut, contents) = self.cut_drafted(&image, drafted, &sources, prepared)?;
         let bar = ui.bar(None, "writing layers");
         let previous = self.previous.as_ref();
         let compressing = Compressing::all(prepared.compression);

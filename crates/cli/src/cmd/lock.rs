@@ -282,6 +282,7 @@ impl Chooser<'_> {
     fn workshop(&self) -> Result<Workshop, Failure> {
         let Place { source, cache, blobs, jobs, ui } = *self.place;
         let settings = BuilderSettings {
+            runs: true,
             cache: blobs.root(cache),
             // Nothing is built, so nothing is kept.
             reuse: Reuse::Refuse,

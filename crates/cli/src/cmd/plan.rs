@@ -12,17 +12,17 @@ use oci_assemble::plan::step::View;
 use oci_assemble::plan::value::{BasePlan, Plan, Resolved, resolve};
 use oci_assemble::store::layers::{ImageLayers, IndexCache, LayerError, MergedLayers, NoCache, ReadOptions};
 use oci_assemble::store::{CacheDir, KeptContents};
+use serde_json::Value;
 
 use super::build::Prepared;
-use super::full::Recut;
 use crate::args::{PlanArgs, Sandbox};
 use crate::builders::TOOL;
-use crate::chunking::{self, Cut};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::forecast::Asked;
 use crate::kernels;
 use crate::locks::Held;
-use crate::ui::{Ui, bytes};
+use crate::ui::Ui;
 use crate::wire::{self, BlobCache, Job, OpenedImage, StageSettings};
 
 pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
@@ -41,22 +41,26 @@ pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     let architecture = &prepared.base.image.config().platform.architecture;
     let view = View { base: tree, tree, contents: &contents, epoch: prepared.epoch, architecture };
     let plan = plan(&job, &prepared, &held, view)?;
-    let recut = Recut::of(&job, None, &args.source, &prepared, cache.as_ref(), &blobs, ui)?;
-    let cut = recut.map(|recut| recut.cut(&prepared.base.image, tree, &contents, &prepared)).transpose()?;
+    let asked = Asked {
+        job: &job,
+        source: &args.source,
+        cache: cache.as_ref(),
+        blobs: &blobs,
+        held: &held,
+        prepared: &prepared,
+        settings: &settings,
+        ui,
+    };
+    let foreseen = asked.foresee(&layers)?;
     if ui.json {
         let mut plan = serde_json::to_value(&plan).context(Class::Usage, "writing the plan")?;
-        if let Some(Cut { chunking, .. }) = &cut {
-            let download = chunking.expected_download(chunking::ratio(&prepared.base.image, Some(chunking.bytes())));
-            plan["cut"] = serde_json::json!({ "layers": chunking.layers, "expected_download": download });
+        if let (Value::Object(plan), Value::Object(foreseen)) = (&mut plan, foreseen.json(&prepared)) {
+            plan.extend(foreseen);
         }
         return ui.document("plan", plan);
     }
     let mut text = plan.render();
-    if let Some(Cut { chunking, .. }) = &cut {
-        let ratio = chunking::ratio(&prepared.base.image, Some(chunking.bytes()));
-        text.push_str("\n# The base, cut into layers; what stages add to it is known when they have run.\n");
-        text.push_str(&chunking.render(ratio, bytes));
-    }
+    text.push_str(&foreseen.render(&prepared));
     text.push_str("\n# The recipe, merged; each value with the place it came from.\n");
     text.push_str(&job.merged.render());
     ui.data(&text)

@@ -250,7 +250,7 @@ fn a_recipe_can_cut_the_whole_image() {
     scene.file("map.toml", "[[component]]\nname = \"own\"\npaths = [\"/usr/share/own/**\"]\n");
     recipe("one");
     let plan = scene.run(&["plan", "-r", "full.toml"]);
-    assert!(plan.code == 0 && plan.stdout.contains("# The base, cut into layers"), "{plan:?}");
+    assert!(plan.code == 0 && plan.stdout.contains("# Base and additions, cut into layers."), "{plan:?}");
     assert!(plan.stdout.contains("6 layers, 0 kept; expected download about"), "{plan:?}");
     let first = scene.build("full.toml", "full");
     let image = scene.image("full");

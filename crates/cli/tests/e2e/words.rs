@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::scene::{Run, Scene};
 
@@ -122,8 +122,28 @@ fn the_json_of_a_plan_foretells_the_build() {
     assert_eq!(names, ["configuration"]);
     assert_eq!(plan["kernel"]["release"], crate::base::KERNEL);
     assert_eq!(plan["kernel"]["direction"], "keep");
+    let forecast = |plan: &Value| {
+        let layer = &plan["forecast"]["layers"][0];
+        assert_eq!(layer["name"], "configuration");
+        (layer["digest"].clone(), layer["size"].clone(), layer["kept"].clone(), plan["forecast"]["download"].clone())
+    };
+    let (digest, size, kept, download) = forecast(&plan);
+    assert_eq!((&plan["previous"], kept, &download), (&json!(null), json!(false), &plan["forecast"]["size"]));
     scene.run(&["--recipe", "recipe.toml"]).digest();
     let image = scene.image("out");
+    let (layer, _) = image.layers().last().unwrap();
+    assert_eq!((&digest, &size), (&json!(layer.digest), &json!(layer.size)));
+    // Who has the image has all of it; then a file changes.
+    let (_, again) = scene.run(&["plan", "--recipe", "recipe.toml", "--json"]).json();
+    assert_eq!(
+        (&again["previous"], forecast(&again)),
+        (&json!("oci:out:latest"), (digest, size, json!(true), json!(0)))
+    );
+    let text = fs::read_to_string(scene.path("recipe.toml")).unwrap();
+    scene.file("changed.toml", format!("{text}[[file]]\npath = \"/etc/more\"\ncontent = \"more\"\n"));
+    let (_, changed) = scene.run(&["plan", "--recipe", "changed.toml", "--json"]).json();
+    let (_, size, kept, download) = forecast(&changed);
+    assert_eq!((kept, download), (json!(false), size));
     for (key, value) in plan["labels"].as_object().unwrap() {
         assert_eq!(image.config().labels[key], value.as_str().unwrap(), "label {key}");
     }

@@ -3,6 +3,7 @@
 pub mod assemble;
 pub mod configure;
 pub mod files;
+pub mod forecast;
 pub mod generate;
 pub mod kernel;
 pub mod lock;

@@ -1,0 +1,141 @@
+//! What a build would write, as far as it is known without a container.
+
+use std::sync::Arc;
+
+use kmod_stage::bundle::Reuse;
+use oci_assemble::layer::{Contents, LayerDraft, SealOptions, Sources};
+use oci_assemble::plan::assemble::{Drafted, draft};
+use oci_assemble::plan::forecast::Forecast;
+use oci_assemble::store::dir::HostContents;
+use oci_assemble::store::layers::MergedLayers;
+use oci_assemble::store::{CacheDir, KeptContents};
+use serde_json::{Value, json};
+
+use crate::args::SourceArgs;
+use crate::builders::{BuilderSettings, Builds};
+use crate::chunking::{self, Cut};
+use crate::cmd::build::{LAYER_ANNOTATION, Prepared};
+use crate::cmd::full::Recut;
+use crate::exit::{Class, Context, Failure};
+use crate::locks::Held;
+use crate::previous::Opening;
+use crate::ui::{Ui, bytes};
+use crate::wire::{self, BlobCache, Job, StageSettings};
+
+/// What plans are made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) job: &'a Job,
+    pub(crate) source: &'a SourceArgs,
+    pub(crate) cache: Option<&'a Arc<CacheDir>>,
+    pub(crate) blobs: &'a BlobCache,
+    pub(crate) held: &'a Held,
+    pub(crate) prepared: &'a Prepared,
+    pub(crate) settings: &'a StageSettings,
+    pub(crate) ui: Ui,
+}
+
+/// The layers of the image, as far as they are known.
+pub(crate) enum Foreseen {
+    /// Appended ones, and what the image before is called.
+    Appended(Forecast, Option<String>),
+    /// Cut anew.
+    Cut(Cut),
+    /// A stage has to run first, or would fail: why. Where the whole image is cut anew, how the base is without it.
+    Unknown(String, Option<Cut>),
+}
+
+impl Asked<'_> {
+    /// Makes the layers as a build does and throws them away. Results of stages are those that are kept; without one, the
+    /// layers are unknown.
+    pub(crate) fn foresee(self, base: &MergedLayers<'_>) -> Result<Foreseen, Failure> {
+        let Self { job, source, cache, blobs, prepared, ui, .. } = self;
+        let kept = KeptContents::new(base, cache.map(|cache| &**cache));
+        let recut = Recut::of(job, None, source, prepared, cache, blobs, ui)?;
+        let root = job.root.try_clone().context(Class::Io, "opening the recipe's directory again")?;
+        let host = HostContents::new(root);
+        let drafted = match self.draft(base, &kept, &host) {
+            Ok(drafted) => drafted,
+            Err(why) => {
+                let of_base = |recut: Recut| recut.cut(&prepared.base.image, base.tree(), &kept, prepared);
+                return Ok(Foreseen::Unknown(why.to_string(), recut.map(of_base).transpose()?));
+            }
+        };
+        let mut sources: Vec<&dyn Contents> = vec![&kept, &host];
+        sources.extend(drafted.contents.iter().map(|contents| &**contents as &dyn Contents));
+        let sources = Sources::new(sources);
+        if let Some(recut) = recut {
+            let (cut, _) = recut.cut_drafted(&prepared.base.image, &drafted, &sources, prepared)?;
+            return Ok(Foreseen::Cut(cut));
+        }
+        let platform = &prepared.base.image.config().platform;
+        let previous = Opening { platform, source, cache, blobs, ui }.replaced(std::slice::from_ref(&prepared.output));
+        let annotated = |draft: &LayerDraft| draft.clone().with_annotation(LAYER_ANNOTATION, draft.name());
+        let drafts: Vec<_> = drafted.drafts.iter().map(annotated).collect();
+        let options = SealOptions { compression: prepared.compression, threads: self.settings.jobs };
+        let image = previous.as_ref().map(|opened| &opened.image);
+        let bar = ui.bar(None, "measuring layers");
+        let forecast = Forecast::new(&prepared.base.image, &drafts, &sources, image, options);
+        bar.finish_and_clear();
+        let forecast = forecast.context(Class::Io, "measuring the layers")?;
+        Ok(Foreseen::Appended(forecast, previous.map(|opened| opened.name)))
+    }
+
+    fn draft(self, base: &MergedLayers<'_>, kept: &KeptContents<'_>, host: &HostContents) -> Result<Drafted, Failure> {
+        let Self { job, source, cache, blobs, held, prepared, settings, ui } = self;
+        let builder = BuilderSettings {
+            runs: false,
+            cache: blobs.root(cache),
+            reuse: Reuse::Allow,
+            workspace: settings.workspace.clone(),
+            jobs: settings.jobs,
+            source,
+            ui,
+        };
+        let mut builds = Builds::new(job, &prepared.base, Some(builder), held);
+        // The key for modules may be on another machine.
+        let settings = StageSettings { sign: true, workspace: settings.workspace.clone(), ..*settings };
+        let groups = wire::groups(job, &settings, &mut builds)?;
+        let architecture = &prepared.base.image.config().platform.architecture;
+        let drafted = draft(&groups, base.tree(), &[kept, host], prepared.epoch, architecture);
+        drafted.context(Class::Data, format!("assembling {}", job.recipe().image.name))
+    }
+}
+
+impl Foreseen {
+    /// As part of the document of a plan.
+    pub(crate) fn json(&self, prepared: &Prepared) -> Value {
+        match self {
+            Self::Appended(forecast, previous) => json!({ "previous": previous, "forecast": forecast }),
+            Self::Cut(cut) => json!({ "cut": cut_json(cut, prepared) }),
+            Self::Unknown(why, None) => json!({ "unknown": why }),
+            Self::Unknown(why, Some(cut)) => json!({ "unknown": why, "cut": cut_json(cut, prepared) }),
+        }
+    }
+
+    /// For people.
+    pub(crate) fn render(&self, prepared: &Prepared) -> String {
+        let cut =
+            |cut: &Cut| cut.chunking.render(chunking::ratio(&prepared.base.image, Some(cut.chunking.bytes())), bytes);
+        match self {
+            Self::Appended(forecast, previous) => {
+                format!("\n# The new layers, as they would be now.\n{}", forecast.render(previous.as_deref(), bytes))
+            }
+            Self::Cut(found) => format!("\n# Base and additions, cut into layers.\n{}", cut(found)),
+            Self::Unknown(why, of_base) => {
+                let why = why.replace('\n', "\n  ");
+                let why = format!("\n# The new layers are not known before the recipe is built.\n  {why}\n");
+                let of_base = of_base.as_ref().map(cut).unwrap_or_default();
+                let title =
+                    if of_base.is_empty() { "" } else { "\n# The base, cut into layers, without what is added.\n" };
+                format!("{why}{title}{of_base}")
+            }
+        }
+    }
+}
+
+fn cut_json(cut: &Cut, prepared: &Prepared) -> Value {
+    let chunking = &cut.chunking;
+    let download = chunking.expected_download(chunking::ratio(&prepared.base.image, Some(chunking.bytes())));
+    json!({ "layers": chunking.layers, "expected_download": download })
+}
