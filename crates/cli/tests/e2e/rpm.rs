@@ -109,6 +109,58 @@ fn versions_are_exact_and_packages_go() {
 }
 
 #[test]
+fn a_plan_knows_the_layers_of_what_is_kept() {
+    let Some(bed) = bed() else { return };
+    let scene = bed.scene();
+    let output = "[output]\nimage = \"oci:out:latest\"\n";
+    let packages = "[packages]\ninstall = [\"tree\"]\nrepositories = [\"extras.repo\"]\n";
+    recipe(&scene, "base", &format!("{packages}{output}"));
+    // Plans need no podman.
+    let plan = || {
+        let mut command = scene.command(&["plan", "--recipe", "recipe.toml", "--json"]);
+        Run::of(command.env("ASSEMBLE_PODMAN", "/nonexistent/podman")).json().1
+    };
+    let unknown = |words: &str| {
+        let plan = plan();
+        assert!(plan["unknown"].as_str().is_some_and(|text| text.contains(words)), "{plan:#}");
+        assert!(plan.get("forecast").is_none(), "{plan:#}");
+    };
+    unknown("no results of stages are kept here yet");
+    assert_eq!(bed.run(&scene, &["lock", "--recipe", "recipe.toml"]).code, 0);
+    bed.run(&scene, &["stage", "--recipe", "recipe.toml", "--quiet"]);
+    let foreseen = plan();
+    bed.build(&scene, "out", &["--locked"]).digest();
+    let built = image(&scene.path("out"));
+    let base = image(&scene.path("base")).layers().len();
+    let written: Vec<_> = built.layers().skip(base).map(|(layer, _)| layer.digest.to_string()).collect();
+    let layers = foreseen["forecast"]["layers"].as_array().unwrap();
+    let layers: Vec<_> = layers.iter().map(|layer| layer["digest"].as_str().unwrap()).collect();
+    assert_eq!(layers, written);
+    assert_eq!(plan()["forecast"]["download"], 0);
+    fs::remove_file(scene.path("recipe.lock")).unwrap();
+    unknown("plans run no containers");
+}
+
+#[test]
+fn an_image_is_cut_by_source_packages() {
+    let Some(bed) = bed() else { return };
+    let scene = bed.scene();
+    let words = ["rechunk", "oci:base:latest", "oci:cut:latest", "--max-layers", "500", "--dry-run", "--json"];
+    let (_, plan) = scene.run(&words).json();
+    let layers = plan["layers"].as_array().unwrap().iter();
+    let components = layers.flat_map(|layer| layer["components"].as_array().unwrap());
+    let packages = components.filter(|component| component["origin"] == "package");
+    let found: BTreeSet<&str> = packages.map(|component| component["name"].as_str().unwrap()).collect();
+    // Those with a file or a link that is there: `foo-1.0-1.el10.src.rpm` without its version and release.
+    let script = "rpm -qa --qf '[%{=SOURCERPM}\t%{FILEMODES:perms}\t%{FILENAMES}\n]' | grep -P '\t[-l]' |
+        while IFS='\t' read -r source mode path; do [ ! -e \"$path\" ] && [ ! -L \"$path\" ] || echo \"$source\"; done | sort -u";
+    let said = bed.inside(&scene.path("base"), script);
+    let source = |line: &str| line.rsplitn(3, '-').last().unwrap().to_owned();
+    let expected: BTreeSet<String> = said.lines().map(source).collect();
+    assert_eq!(found, expected.iter().map(String::as_str).collect());
+}
+
+#[test]
 fn what_fails_is_named() {
     let Some(bed) = bed() else { return };
     let scene = bed.scene();
@@ -124,6 +176,29 @@ fn what_fails_is_named() {
     scene.file("down.repo", bed.repository("none", "gpgcheck=0\n"));
     failed(&install("tree", "down.repo"), &["Failed to download metadata for repo 'none'"]);
     assert!(!scene.path("out").exists(), "nothing is written");
+}
+
+/// rpm's plugin makes name spaces for the scripts of packages. Where it may not, as in builder containers, every script
+/// fails and the transaction goes on: research "rpm 4.20's unshare plugin", `rpm-plugin-unshare(8)`.
+#[test]
+fn scripts_run_where_the_base_wants_name_spaces_for_them() {
+    let Some(bed) = bed() else { return };
+    let scene = bed.scene();
+    let macros = "usr/lib/rpm/macros.d/macros.transaction_unshare";
+    let install = |base: &'static str, name: &'static str, output: &'static str| {
+        let tables = format!("[packages]\ninstall = [\"{name}\"]\nrepositories = [\"extras.repo\"]\n");
+        recipe(&scene, base, &tables);
+        bed.build(&scene, output, &[]).digest();
+        tree(&scene, output)
+    };
+    let (_, before) = install("base", "rpm-plugin-unshare", "unsharing");
+    // Its scripts make a user and enable a unit.
+    let (found, after) = install("unsharing", "tree", "out");
+    let wanted = TreePath::new("etc/systemd/system/multi-user.target.wants/tree.service").unwrap();
+    assert!(found.get(&wanted).is_some(), "the script after installing did not run");
+    assert_eq!(bed.inside(&scene.path("out"), "stat -c %U /usr/lib64/tree; id -un tree"), "root\ntree\n");
+    // What helps the builder is no part of the image.
+    assert_eq!((after(macros), found.get(&TreePath::new("root/.rpmmacros").unwrap())), (before(macros), None));
 }
 
 /// A key that signed nothing, in armour.
