@@ -9,6 +9,7 @@ mod credential_helper;
 mod env;
 mod exit;
 mod forecast;
+mod indexed;
 mod judge;
 mod kernels;
 mod keys;

@@ -14,6 +14,7 @@ use oci_assemble::store::registry::Access;
 use crate::args::SourceArgs;
 use crate::cmd::verify::Demanded;
 use crate::exit::{Class, Context, Failure};
+use crate::indexed::Claims;
 use crate::signable::Signable;
 use crate::ui::Ui;
 use crate::wire::{self, BlobCache, Job, OpenedImage};
@@ -59,14 +60,16 @@ pub(crate) fn open(
             }
         }
     };
-    if let Some(verify) = verify {
+    let demanded = verify.as_ref().map(|verify| demanded(job, verify)).transpose()?;
+    if let Some(demanded) = &demanded {
         if base.index().is_none()
             && let Some(index) = index.and_then(|index| listing(from, index, base.digest, source, ui))
         {
             base.named.insert(0, index);
         }
-        check(job, verify, from, &base.named, source, ui)?;
+        check(demanded, from, &base.named, source, ui)?;
     }
+    base.claims = Claims::of(from, base.digest, demanded, source, ui);
     Ok(base)
 }
 
@@ -84,17 +87,9 @@ fn without_mirror(mirror: &ImageReference, failure: &Failure, ui: Ui) {
     ui.say(&format!("note: the base does not come from {mirror}: {why}"));
 }
 
-/// Verifies the base of a recipe: the index that its name gave, or the manifest chosen from it, must be signed as
-/// `base.verify` says.
-fn check(
-    job: &Job,
-    verify: &Verify,
-    reference: &ImageReference,
-    candidates: &[Descriptor],
-    source: &SourceArgs,
-    ui: Ui,
-) -> Result<(), Failure> {
-    let demanded = match verify {
+/// Who must have signed the base.
+fn demanded(job: &Job, verify: &Verify) -> Result<Demanded, Failure> {
+    Ok(match verify {
         Verify::Key { key } => {
             let key = PublicKey::parse(&read(job, key)?);
             let key = key.context(Class::Usage, "reading the public key of base.verify")?;
@@ -112,7 +107,17 @@ fn check(
             };
             Demanded::with(Signatory::Identity(who), Some(root))
         }
-    };
+    })
+}
+
+/// Verifies the base of a recipe: the index that its name gave, or the manifest chosen from it, must be signed.
+fn check(
+    demanded: &Demanded,
+    reference: &ImageReference,
+    candidates: &[Descriptor],
+    source: &SourceArgs,
+    ui: Ui,
+) -> Result<(), Failure> {
     let mut first = None;
     for descriptor in candidates {
         let target = Signable::at(reference, descriptor, source, ui)?;

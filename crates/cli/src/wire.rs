@@ -26,6 +26,7 @@ use crate::args::{RecipeArgs, Sandbox, SourceArgs};
 use crate::builders::Builds;
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::indexed::Claims;
 use crate::keys::{self, Signing};
 use crate::registry::{self, Watch};
 use crate::ui::Ui;
@@ -120,6 +121,8 @@ pub(crate) struct OpenedImage {
     pub(crate) image: Image,
     pub(crate) blobs: Box<dyn BlobSource>,
     fetched: Arc<AtomicU64>,
+    /// What its registry may say of its layers.
+    pub(crate) claims: Option<Claims>,
 }
 
 impl OpenedImage {
@@ -181,7 +184,7 @@ pub(crate) fn pinned(
     if named[0].digest != digest {
         named.push(manifest);
     }
-    Ok(OpenedImage { name, digest, named, image, blobs, fetched })
+    Ok(OpenedImage { name, digest, named, image, blobs, fetched, claims: None })
 }
 
 pub(crate) fn is_local(reference: &ImageReference) -> bool {
@@ -228,7 +231,7 @@ impl BlobCache {
         })
     }
 
-    fn open(&self, cache: Option<&Arc<CacheDir>>) -> Result<Transaction, Failure> {
+    pub(crate) fn open(&self, cache: Option<&Arc<CacheDir>>) -> Result<Transaction, Failure> {
         let path = self.layout(cache)?;
         let verified = cache.map_or_else(Verified::default, |cache| Verified::in_cache(Arc::clone(cache)));
         Layout::write_with(make_dir(&path)?, verified)

@@ -30,6 +30,9 @@ pub(crate) struct MirrorArgs {
     /// Copy one platform of an index instead of all
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
+    /// Attach the indexes of the layers to the copy, so that who builds upon it fetches only layers that it needs
+    #[arg(long)]
+    pub(crate) index: bool,
     #[command(flatten)]
     pub(crate) signatory: SignatoryArgs,
     #[command(flatten)]
@@ -111,4 +114,7 @@ pub(crate) struct PublishArgs {
     /// Bill of materials to attest, where the recipe asks for one (CycloneDX or SPDX, JSON)
     #[arg(long, value_name = "FILE")]
     pub(crate) sbom: Option<PathBuf>,
+    /// Attach the indexes of the layers to the image, so that who builds upon it fetches only layers that it needs
+    #[arg(long)]
+    pub(crate) index: bool,
 }

@@ -107,11 +107,13 @@ impl<'a> Attaching<'a> {
         Ok(attaching)
     }
 
-    /// Signs every manifest and attests what the recipe asks for. `instances` are the images, in the order of the platforms.
+    /// Signs every manifest and attests what the recipe asks for. `instances` are the images, in the order of the platforms,
+    /// `indexes` what is attached to them of their layers.
     pub(crate) fn attach<'r>(
         &self,
         place: &RegistryReference,
         instances: &[Descriptor],
+        indexes: &[Descriptor],
         untagged: Untagged<'r>,
         ui: Ui,
     ) -> Result<Untagged<'r>, Failure> {
@@ -127,6 +129,7 @@ impl<'a> Attaching<'a> {
         let created = signers::created()?;
         let store = RegistryReferrers::new(untagged.repository());
         let mut attached = signing.manifests(&untagged)?;
+        attached.extend(signing.sign(&untagged, indexes)?);
         let sbom = self.sbom.clone().map(Attestation::Document);
         let provenance =
             instances.iter().zip(&self.provenance).map(|(image, document)| ("provenance", image, document));
@@ -160,10 +163,19 @@ impl Signing<'_> {
 
     /// Signs every manifest: hosts look at the instance that they pull, people at what the tag names.
     pub(super) fn manifests(&self, untagged: &Untagged<'_>) -> Result<Vec<Attached>, Failure> {
+        self.sign(untagged, untagged.manifests())
+    }
+
+    /// Signs manifests that are where the image is.
+    pub(super) fn sign<'d>(
+        &self,
+        untagged: &Untagged<'_>,
+        manifests: impl IntoIterator<Item = &'d Descriptor>,
+    ) -> Result<Vec<Attached>, Failure> {
         let created = signers::created()?;
         let store = RegistryReferrers::new(untagged.repository());
         let mut attached = Vec::new();
-        for descriptor in untagged.manifests() {
+        for descriptor in manifests {
             let subject = self.subject(descriptor, untagged);
             let what = format!("signing {}", descriptor.digest);
             let signed = sign(&subject, self.signers, self.format, &store, created).context(Class::Data, what)?;

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use crate::args::SignerArgs;
 
-/// A signature or an attestation that would be made.
+/// Something that would be attached.
 pub(crate) struct Intended {
-    /// `signature`, `provenance` or `sbom`.
+    /// `signature`, `provenance`, `sbom` or `indexes`.
     kind: &'static str,
     subject: Digest,
-    /// By whom.
-    by: String,
+    /// By whom it is signed; nobody signs indexes before they are made.
+    by: Option<String>,
 }
 
 impl Intended {
@@ -25,7 +25,13 @@ impl Intended {
     }
 
     fn each(kind: &'static str, subject: Digest, by: &[String]) -> impl Iterator<Item = Self> {
-        by.iter().map(move |by| Self { kind, subject, by: by.clone() })
+        by.iter().map(move |by| Self { kind, subject, by: Some(by.clone()) })
+    }
+
+    /// Indexes of the layers of each image.
+    pub(crate) fn indexes(plan: &PushPlan) -> impl Iterator<Item = Self> {
+        let images = plan.manifests.iter().filter(|planned| planned.manifest.media_type.is_manifest());
+        images.map(|planned| Self { kind: "indexes", subject: planned.manifest.digest, by: None })
     }
 
     /// What the arguments sign.
@@ -56,9 +62,10 @@ impl Intended {
     /// As a line of a plan.
     pub(crate) fn line(&self) -> String {
         let Self { kind, subject, by } = self;
-        match *kind {
-            "signature" => format!("  sign   {subject}  by {by}\n"),
-            kind => format!("  attest {subject}  {kind} by {by}\n"),
+        match (*kind, by) {
+            (kind, None) => format!("  attach {subject}  {kind}\n"),
+            ("signature", Some(by)) => format!("  sign   {subject}  by {by}\n"),
+            (kind, Some(by)) => format!("  attest {subject}  {kind} by {by}\n"),
         }
     }
 

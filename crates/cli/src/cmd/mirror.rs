@@ -15,20 +15,22 @@ use serde_json::json;
 
 use super::attach::Signing;
 use super::intended::Intended;
+use super::plan::index_cache;
 use super::push::{Pushing, ReceiptFile, Target, attachments, carried, planned, say, shown, value};
 use super::verify::Demanded;
 use crate::args::{MirrorArgs, SignerArgs};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::indexed;
 use crate::output::Output;
 use crate::registry::{self, Watch};
 use crate::signable::Signable;
 use crate::signers;
 use crate::ui::Ui;
-use crate::wire;
+use crate::wire::{self, BlobCache};
 
-pub(crate) fn run(args: &MirrorArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
-    let cache = wire::cache(cache)?;
+pub(crate) fn run(args: &MirrorArgs, ui: Ui, explicit: Option<&Path>) -> Result<(), Failure> {
+    let cache = wire::cache(explicit)?;
     let from = wire::reference(&args.source_image)?;
     let to = wire::reference(&args.destination)?;
     let signers = args.signing.signers();
@@ -48,7 +50,12 @@ pub(crate) fn run(args: &MirrorArgs, ui: Ui, cache: Option<&Path>) -> Result<(),
         None => Platforms::All,
     };
     match &to {
-        ImageReference::Registry(_) => to_registry(args, &from, &platforms, signers.as_ref(), ui),
+        ImageReference::Registry(_) => {
+            let blobs = BlobCache::new(explicit, ui);
+            to_registry(args, &from, &platforms, signers.as_ref(), (&blobs, cache.as_ref()), ui)
+        }
+        _ if args.index => Err(Failure::new(Class::Usage, "indexes of layers are attached in registries only")
+            .hint("builds upon a copy on disk need none")),
         _ => to_layout(args, &from, &to, platforms, ui, cache.as_ref()),
     }
 }
@@ -60,6 +67,7 @@ fn to_registry(
     from: &ImageReference,
     platforms: &Platforms,
     signers: Option<&SignerArgs>,
+    (blobs, cache): (&BlobCache, Option<&Arc<CacheDir>>),
     ui: Ui,
 ) -> Result<(), Failure> {
     let targets = Target::all(std::slice::from_ref(&args.destination))?;
@@ -72,7 +80,10 @@ fn to_registry(
             let name = registry::native(from).ok_or_else(|| elsewhere(from))?;
             let repository = repository(name, args, ui)?;
             let found = repository.find(name).context(Class::Data, doing())?;
-            (Box::new(repository), found.descriptor)
+            // Layers that are indexed are read twice: kept, they are fetched once.
+            let source: Box<dyn BlobSource> =
+                if args.index { Box::new(Kept::new(repository, blobs.open(cache)?)) } else { Box::new(repository) };
+            (source, found.descriptor)
         }
     };
     let attached = attachments(from)?;
@@ -88,13 +99,20 @@ fn to_registry(
         }
         let pushing = Pushing::new(target, &content, &mounts, &args.source, ui)?;
         if args.output.dry_run {
-            let intended = signers.map(|signers| Intended::by_arguments(&pushing.plan, signers)).unwrap_or_default();
+            let mut intended: Vec<Intended> =
+                args.index.then(|| Intended::indexes(&pushing.plan)).into_iter().flatten().collect();
+            intended.extend(signers.map(|signers| Intended::by_arguments(&pushing.plan, signers)).unwrap_or_default());
             let plan = json!({ "plans": [planned(&pushing.plan, &intended)] });
             return if ui.json { ui.document("push-plan", plan) } else { ui.data(&shown(&pushing.plan, &intended)) };
         }
         let receipt = pushing.run(&*source, |untagged| {
             let untagged = carried(attached.as_ref(), untagged, ui)?;
-            signed(&target.repository, signers, untagged, ui)
+            let (untagged, indexes) = if args.index {
+                indexed::attach(untagged, &*source, index_cache(cache), ui)?
+            } else {
+                (untagged, Vec::new())
+            };
+            signed(&target.repository, signers, untagged, &indexes, ui)
         })?;
         say(&receipt, ui);
         let fields = json!({
@@ -111,17 +129,20 @@ fn to_registry(
     ui.data(&image.digest.to_string())
 }
 
-/// Signs a copy that has no tag yet.
+/// Signs a copy that has no tag yet, and the indexes of its layers.
 fn signed<'r>(
     place: &RegistryReference,
     signers: Option<&SignerArgs>,
     untagged: Untagged<'r>,
+    indexes: &[Descriptor],
     ui: Ui,
 ) -> Result<Untagged<'r>, Failure> {
     let Some(args) = signers else { return Ok(untagged) };
     let signers = signers::open(args, ui)?;
     let signers: Vec<&dyn Signer> = signers.iter().map(AsRef::as_ref).collect();
-    let attached = Signing { place, signers: &signers, format: args.format.into(), ui }.manifests(&untagged)?;
+    let signing = Signing { place, signers: &signers, format: args.format.into(), ui };
+    let mut attached = signing.manifests(&untagged)?;
+    attached.extend(signing.sign(&untagged, indexes)?);
     Ok(untagged.attached(attached))
 }
 

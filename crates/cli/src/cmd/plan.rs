@@ -10,7 +10,9 @@ use oci_assemble::layer::Gate;
 use oci_assemble::plan::outlook::Outlook;
 use oci_assemble::plan::step::View;
 use oci_assemble::plan::value::{BasePlan, Plan, Resolved, resolve};
-use oci_assemble::store::layers::{ImageLayers, IndexCache, LayerError, MergedLayers, NoCache, ReadOptions};
+use oci_assemble::store::layers::{
+    ClaimedIndexes, ImageLayers, IndexCache, LayerError, MergedLayers, NoCache, ReadOptions,
+};
 use oci_assemble::store::{CacheDir, KeptContents};
 use serde_json::Value;
 
@@ -89,9 +91,11 @@ pub(crate) fn merged<'a>(
     gate: Gate,
     ui: Ui,
 ) -> Result<MergedLayers<'a>, Failure> {
-    let layers = read(image, ui, |pairs| {
-        MergedLayers::open(&*image.blobs, pairs, index_cache(cache), ReadOptions { gate, threads })
-    })?;
+    let known = index_cache(cache);
+    let claimed = image.claims.as_ref().map(|claims| ClaimedIndexes::new(known, || claims.ask()));
+    let indexes: &dyn IndexCache = claimed.as_ref().map_or(known, |claimed| claimed);
+    let layers =
+        read(image, ui, |pairs| MergedLayers::open(&*image.blobs, pairs, indexes, ReadOptions { gate, threads }))?;
     say_read(layers.read(), image, ui);
     Ok(layers)
 }

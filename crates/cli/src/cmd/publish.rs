@@ -8,15 +8,18 @@ use std::path::Path;
 use oci_assemble::image::{Descriptor, Digest, Image, ImageReference, Index, MediaType, PinnedReference};
 use oci_assemble::plan::recipe::Recipe;
 use oci_assemble::publish::{Content, Mounts, TagWords, fill};
+use oci_assemble::store::layers::ClaimedIndexes;
 use oci_assemble::store::{Ambient, BaseImage, BlobSource, StoreError, VerifiedReader};
 use serde_json::json;
 
 use super::attach::Attaching;
 use super::build::{self, Assembled};
 use super::intended::Intended;
+use super::plan::index_cache;
 use super::push::{Pushing, ReceiptFile, Target, finish, planned, say, shown, value};
 use crate::args::PublishArgs;
 use crate::exit::{Class, Context, Failure};
+use crate::indexed::{self, Claims};
 use crate::ui::{Ui, bytes};
 use crate::wire::{self, BlobCache, Job, OpenedImage};
 
@@ -60,14 +63,26 @@ pub(crate) fn run(args: &PublishArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     let file = ReceiptFile::prepare(args.output.receipt.as_deref().filter(|_| !args.output.dry_run))?;
     let pushing = Pushing::new(&target, &content, &mounts(&made, &target), &args.build.source, ui)?;
     if args.output.dry_run {
-        let intended = Intended::by_recipe(&pushing.plan, recipe, &entries(&made));
+        let mut intended: Vec<Intended> =
+            args.index.then(|| Intended::indexes(&pushing.plan)).into_iter().flatten().collect();
+        intended.extend(Intended::by_recipe(&pushing.plan, recipe, &entries(&made)));
         let plan = json!({ "plans": [planned(&pushing.plan, &intended)] });
         return if ui.json { ui.document("push-plan", plan) } else { ui.data(&shown(&pushing.plan, &intended)) };
     }
     let instances = entries(&made);
-    let mut receipt = pushing.run(&source, |untagged| match &attaching {
-        Some(attaching) => attaching.attach(&target.repository, &instances, untagged, ui),
-        None => Ok(untagged),
+    let mut receipt = pushing.run(&source, |untagged| {
+        let (untagged, indexes) = if args.index {
+            // What is known of a base by its own indexes alone is passed on.
+            let claims = || made.iter().filter_map(|made| made.base.claims.as_ref()).flat_map(Claims::ask).collect();
+            let known = ClaimedIndexes::new(index_cache(cache.as_ref()), claims);
+            indexed::attach(untagged, &source, &known, ui)?
+        } else {
+            (untagged, Vec::new())
+        };
+        match &attaching {
+            Some(attaching) => attaching.attach(&target.repository, &instances, &indexes, untagged, ui),
+            None => Ok(untagged),
+        }
     })?;
     receipt.bytes.fetched = made.iter().map(|made| made.base.fetched()).sum();
     for made in &made {

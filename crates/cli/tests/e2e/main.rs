@@ -7,6 +7,7 @@ mod bed;
 mod boot;
 mod cache;
 mod files;
+mod indexed;
 mod killed;
 mod lock;
 mod messages;

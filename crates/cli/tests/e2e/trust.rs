@@ -38,7 +38,7 @@ const UNGUARDED: (&str, &str) = (
 );
 
 /// A scene with keys, and everything that belongs to the services.
-fn scene() -> Scene {
+pub(crate) fn scene() -> Scene {
     let scene = Scene::new();
     for (key, name) in KEYS {
         scene.file(&format!("{name}.key"), key);

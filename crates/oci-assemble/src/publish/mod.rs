@@ -12,6 +12,7 @@
 //! Artifact ═▶ ReferrerStore                                     referrers
 //! ReferrerSource ═▶ Artifact ═▶ ReferrerStore                   carry
 //! ReferrerSource + Signatory ─▶ Verified                        verify
+//! layers' indexes ─▶ Artifact, ReferrerSource ─▶ Found          indexes
 //! ```
 //!
 //! * *subject*: the manifest or index that is signed, and the name it goes by.
@@ -24,6 +25,7 @@
 
 #[cfg(feature = "sign")]
 pub mod attest;
+pub mod indexes;
 pub mod referrers;
 #[cfg(feature = "sign")]
 pub mod sign;

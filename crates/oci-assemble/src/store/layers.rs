@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use self::blobs::LayerBlobs;
+pub use self::claimed::ClaimedIndexes;
 pub use self::held::{HeldLayers, HoldOptions};
 pub use self::merged::MergedLayers;
 use super::blob::BlobSource;
@@ -21,6 +22,7 @@ use crate::layer::{
 use crate::tree::{Content, FileTree, MergeError};
 
 mod blobs;
+mod claimed;
 mod held;
 mod merged;
 

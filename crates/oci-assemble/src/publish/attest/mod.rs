@@ -14,8 +14,8 @@ pub use document::{Document, DocumentFault, DocumentKind};
 pub use provenance::{Dependency, Provenance, Run};
 pub use statement::{Predicate, Statement};
 
-use super::referrers::{Artifact, ReferrerSource, attestation_tag};
-use super::sign::{Format, Made, Same, SignError, Signed, Signer, Subject, appended, before, bundle, referrer};
+use super::referrers::{Artifact, ReferrerSource, attestation_tag, referrer};
+use super::sign::{Format, Made, Same, SignError, Signed, Signer, Subject, appended, before, bundle};
 use super::sigstore::{Message, PREDICATE_TYPE, SIGNATURE};
 use crate::image::{Descriptor, Epoch};
 

@@ -18,7 +18,7 @@ pub use memory::MemoryReferrers;
 #[cfg(feature = "registry")]
 pub use registry::RegistryReferrers;
 
-use crate::image::{Descriptor, Digest, Index, Manifest, Mismatch};
+use crate::image::{Descriptor, Digest, Index, Manifest, MediaType, Mismatch};
 use crate::store::StoreError;
 
 /// The result of asking a source.
@@ -83,6 +83,24 @@ impl Artifact {
     }
 }
 
+/// A manifest of one blob about `subject` (image-spec, "manifest.md", guidelines for artifacts).
+pub(super) fn referrer<const N: usize>(
+    subject: &Descriptor,
+    kind: &str,
+    bytes: &[u8],
+    annotations: [(&str, String); N],
+) -> Artifact {
+    const EMPTY: &[u8] = b"{}";
+    let layer = Descriptor::of(kind.into(), bytes);
+    let config = Descriptor::of(MediaType::Empty, EMPTY);
+    let mut manifest = Manifest::new(config.clone(), vec![layer.clone()]);
+    manifest.rest.insert("artifactType".into(), kind.into());
+    manifest.subject = Some(Descriptor::new(subject.media_type.clone(), subject.digest, subject.size));
+    manifest.annotations = annotations.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let blobs = vec![(config, EMPTY.to_vec()), (layer, bytes.to_vec())];
+    Artifact::new(Place::Referrer(subject.digest), &manifest, blobs)
+}
+
 /// The tag of signatures in the legacy form.
 pub fn signature_tag(subject: &Digest) -> String {
     format!("{}.sig", fallback_tag(subject))
@@ -131,7 +149,6 @@ pub fn fetch(source: &dyn ReferrerSource, descriptor: &Descriptor, limit: usize)
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::image::MediaType;
     use crate::store::is_attached;
 
     #[test]

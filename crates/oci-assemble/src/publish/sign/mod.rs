@@ -10,8 +10,6 @@ mod legacy;
 mod payload;
 mod signer;
 
-use serde_json::json;
-
 pub use before::Before;
 pub use error::SignError;
 pub use payload::Payload;
@@ -21,9 +19,9 @@ pub(super) use before::{Same, before};
 pub(super) use legacy::{SIMPLE_SIGNING, appended};
 
 use super::attest::Statement;
-use super::referrers::{Artifact, Place, ReferrerSource, signature_tag};
+use super::referrers::{Artifact, ReferrerSource, referrer, signature_tag};
 use super::sigstore::{BUNDLE_TYPE, Message, Proof};
-use crate::image::{Descriptor, Digest, Epoch, Manifest, MediaType};
+use crate::image::{Descriptor, Digest, Epoch};
 
 /// The type of a statement that says: this image is mine (cosign 3).
 pub const SIGNATURE_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
@@ -157,22 +155,4 @@ pub(super) fn bundle(subject: &Descriptor, predicate: &str, bytes: &[u8], create
         ("org.opencontainers.image.created", created.to_string()),
     ];
     referrer(subject, BUNDLE_TYPE, bytes, annotations)
-}
-
-/// A manifest of one blob about `subject` (image-spec, "manifest.md", guidelines for artifacts).
-pub(super) fn referrer<const N: usize>(
-    subject: &Descriptor,
-    kind: &str,
-    bytes: &[u8],
-    annotations: [(&str, String); N],
-) -> Artifact {
-    const EMPTY: &[u8] = b"{}";
-    let layer = Descriptor::of(kind.into(), bytes);
-    let config = Descriptor::of(MediaType::Empty, EMPTY);
-    let mut manifest = Manifest::new(config.clone(), vec![layer.clone()]);
-    manifest.rest.insert("artifactType".into(), json!(kind));
-    manifest.subject = Some(Descriptor::new(subject.media_type.clone(), subject.digest, subject.size));
-    manifest.annotations = annotations.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    let blobs = vec![(config, EMPTY.to_vec()), (layer, bytes.to_vec())];
-    Artifact::new(Place::Referrer(subject.digest), &manifest, blobs)
 }

@@ -1,0 +1,122 @@
+//! Indexes of layers beside images in registries: attached to what is brought there, asked for of bases.
+
+use oci_assemble::image::{Descriptor, Digest, ImageReference, MediaType};
+use oci_assemble::layer::{Gate, LayerIndex};
+use oci_assemble::publish::indexes::{Found, artifact, find};
+use oci_assemble::publish::referrers::RegistryReferrers;
+use oci_assemble::publish::verify::What;
+use oci_assemble::publish::{Attached, ReferrerStore, Untagged};
+use oci_assemble::store::layers::{ImageLayers, IndexCache, ReadOptions};
+use oci_assemble::store::{BlobSource, resolve};
+
+use crate::args::SourceArgs;
+use crate::cmd::verify::Demanded;
+use crate::env;
+use crate::exit::{Class, Context, Failure};
+use crate::signable::Signable;
+use crate::ui::{Ui, bytes};
+
+/// What is said in a registry of the layers of a base.
+pub(crate) struct Claims {
+    reference: ImageReference,
+    manifest: Digest,
+    /// Who must have signed it, where somebody must have signed the base.
+    demanded: Option<Demanded>,
+    source: SourceArgs,
+    ui: Ui,
+}
+
+impl Claims {
+    /// Of the image with this manifest; none where its layers are on this machine.
+    pub(crate) fn of(
+        reference: &ImageReference,
+        manifest: Digest,
+        demanded: Option<Demanded>,
+        source: &SourceArgs,
+        ui: Ui,
+    ) -> Option<Self> {
+        matches!(reference, ImageReference::Registry(_)).then(|| {
+            let (reference, source) = (reference.clone(), source.clone());
+            Self { reference, manifest, demanded, source, ui }
+        })
+    }
+
+    /// The indexes, when there are some to be believed. What stands in the way costs time and nothing else.
+    pub(crate) fn ask(&self) -> Vec<(Digest, LayerIndex)> {
+        match self.find() {
+            Ok(Some(found)) => {
+                self.ui.detail(&format!("the indexes of the base's layers are those of {}", found.artifact.digest));
+                found.indexes
+            }
+            Ok(None) => Vec::new(),
+            Err(error) => {
+                self.ui.detail(&format!("the indexes of the base's layers are not to be had: {error}"));
+                Vec::new()
+            }
+        }
+    }
+
+    fn find(&self) -> Result<Option<Found>, Failure> {
+        let Self { reference, manifest, demanded, source, ui } = self;
+        let at = |descriptor: &Descriptor| Signable::at(reference, descriptor, source, *ui);
+        // Of the image itself no more than its digest is needed here.
+        let of_image = at(&Descriptor::new(MediaType::ImageManifest, *manifest, 0))?;
+        let trusted = &mut |artifact: &Descriptor| match demanded {
+            None => true,
+            Some(demanded) => {
+                let verified = at(artifact).and_then(|target| demanded.verify(&target, &What::Signature));
+                if let Err(error) = &verified {
+                    ui.detail(&format!("indexes that are attached to the base are not believed: {error}"));
+                }
+                verified.is_ok()
+            }
+        };
+        find(of_image.source(), manifest, trusted)
+            .context(Class::Data, format!("looking for the indexes of {reference}"))
+    }
+}
+
+/// Attaches to each image that is about to be tagged the indexes of its layers, which are read from `blobs` where `known`
+/// does not have them. Gives the artifacts, so that they can be signed.
+pub(crate) fn attach<'r>(
+    untagged: Untagged<'r>,
+    blobs: &dyn BlobSource,
+    known: &dyn IndexCache,
+    ui: Ui,
+) -> Result<(Untagged<'r>, Vec<Descriptor>), Failure> {
+    let images: Vec<Descriptor> =
+        untagged.manifests().filter(|manifest| manifest.media_type.is_manifest()).cloned().collect();
+    let (mut artifacts, mut attached) = (Vec::new(), Vec::new());
+    for image in images {
+        let store = RegistryReferrers::new(untagged.repository());
+        let what = || format!("indexing the layers of {}", image.digest);
+        let there = find(&store, &image.digest, &mut |_| true).context(Class::Data, what())?;
+        let before = there.is_some();
+        let descriptor = if let Some(found) = there {
+            found.artifact
+        } else {
+            let opened = resolve(blobs, &image, None).context(Class::Data, what())?.image;
+            let pairs: Vec<_> = opened.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
+            // Who builds upon it decides what a stream may be like.
+            let options = ReadOptions { gate: Gate::Record, threads: env::processors() };
+            let layers = ImageLayers::open(blobs, &pairs, known, options).context(Class::Data, what())?;
+            let made = artifact(&image, layers.layers()).context(Class::Io, what())?;
+            store.store(std::slice::from_ref(&made)).context(Class::Io, what())?;
+            let size: u64 = made.blobs.iter().map(|(blob, _)| blob.size).sum();
+            ui.say(&format!("{}: the indexes of its layers are attached, {}", image.digest, bytes(size)));
+            made.manifest
+        };
+        attached.push(Attached {
+            kind: "indexes".to_owned(),
+            format: "referrer".to_owned(),
+            subject: image.digest,
+            digest: descriptor.digest,
+            tag: None,
+            identity: None,
+            log_index: None,
+            before,
+        });
+        artifacts.push(Descriptor::new(descriptor.media_type, descriptor.digest, descriptor.size));
+    }
+    Ok((untagged.attached(attached), artifacts))
+}
