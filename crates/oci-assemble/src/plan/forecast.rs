@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use crate::layer::{Compression, Sealed};
     use crate::testing::image::image;
-    use crate::testing::memory::Memory;
+    use crate::testing::memory::{Memory, add_file};
     use crate::tree::{Content, FileTree, Inode, Meta, TreeDelta, TreePath};
 
     const OPTIONS: SealOptions = SealOptions { compression: Compression::DEFAULT, threads: NonZero::<usize>::MIN };
@@ -148,8 +148,10 @@ mod tests {
         let mut delta = TreeDelta::new();
         let file = Inode::file(Meta::root_owned(0o644, 7), Content::of(text));
         delta.insert(TreePath::new(format!("etc/{name}")).unwrap(), file);
-        delta.whiteout(TreePath::new(format!("etc/no-{name}")).unwrap());
-        LayerDraft::new(name, &delta, &FileTree::new(), 7).unwrap()
+        delta.whiteout(TreePath::new("etc/gone").unwrap());
+        let mut base = FileTree::new();
+        add_file(&mut base, "etc/gone", 0o644, "x");
+        LayerDraft::new(name, &delta, &base, 7).unwrap()
     }
 
     #[test]
