@@ -87,6 +87,13 @@ fn without_mirror(mirror: &ImageReference, failure: &Failure, ui: Ui) {
     ui.say(&format!("note: the base does not come from {mirror}: {why}"));
 }
 
+/// What may be said of the layers of a base that a plan has opened, where the plan can tell whom to believe.
+pub(crate) fn claims(job: &Job, base: &OpenedImage, source: &SourceArgs, ui: Ui) -> Option<Claims> {
+    let spec::Base { image, verify, .. } = &job.recipe().base;
+    let demanded = verify.as_ref().map(|verify| demanded(job, verify)).transpose().ok()?;
+    Claims::of(image, base.digest, demanded, source, ui)
+}
+
 /// Who must have signed the base.
 fn demanded(job: &Job, verify: &Verify) -> Result<Demanded, Failure> {
     Ok(match verify {

@@ -86,7 +86,9 @@ impl Prepared {
             trusted::open(job, held.base(), held.base_index(), source, cache, blobs, ui)?
         } else {
             // A plan says who must have signed it, for whom it need not be there yet.
-            wire::pinned(&recipe.base.image, held.base(), job.platform.as_ref(), source, cache, blobs)?
+            let mut base = wire::pinned(&recipe.base.image, held.base(), job.platform.as_ref(), source, cache, blobs)?;
+            base.claims = trusted::claims(job, &base, source, ui);
+            base
         };
         if let Some(policy) = &recipe.policy {
             super::policy::warn(policy, ui);

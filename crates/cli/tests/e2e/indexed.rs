@@ -33,7 +33,9 @@ fn mirror(scene: &Scene, registry: &TestRegistry, more: &[&str]) -> Run {
 fn recipe(scene: &Scene, registry: &TestRegistry, more: &str) {
     let host = registry.host();
     let head = format!("schema = 1\n[image]\nname = \"e2e\"\n[base]\nimage = \"docker://{host}/tier/one:10\"\n{more}");
-    let publish = format!("[publish]\nto = \"docker://{host}/tier/two\"\ntags = [\"latest\"]\n");
+    let publish = format!(
+        "[publish]\nto = \"docker://{host}/tier/two\"\ntags = [\"latest\"]\n[output]\nimage = \"oci:out:latest\"\n"
+    );
     scene.file("recipe.toml", format!("{head}{MOTD}{publish}"));
 }
 
@@ -67,6 +69,12 @@ fn only_layers_that_are_needed_are_fetched() {
     assert_eq!(some.last(), Some(&false), "the last layer is not needed: {run:?}");
     assert!(!scene.path("fresh/layer-index").exists(), "a claim is no knowledge");
     assert!(registry.is_whole("tier/two"));
+    // A plan does not fetch more.
+    registry.forget();
+    let plan = scene.run(&["plan", "-r", "recipe.toml", "--insecure", "--cache", "planned"]);
+    assert!(plan.code == 0 && plan.stdout.contains("expected download: "), "{plan:?}");
+    let last = layers.last().unwrap();
+    assert!(!registry.log().iter().any(|one| one.method == "GET" && one.path.ends_with(last.as_str())), "{plan:?}");
 
     // Again it is there, and is not made again.
     let again = mirror(&scene, &registry, &["--index", "--json"]).json().1;
