@@ -86,7 +86,7 @@ fn to_registry(
             (source, found.descriptor)
         }
     };
-    let attached = attachments(from)?;
+    let attached = attachments(from, &args.source, ui)?;
     let image = platforms.choose(&*source, top).context(Class::Data, doing())?;
     let content = Content::gather(&*source, &image).context(Class::Data, doing())?;
     let file = ReceiptFile::prepare(args.output.receipt.as_deref().filter(|_| !args.output.dry_run))?;

@@ -6,7 +6,8 @@ use indicatif::ProgressBar;
 use oci_assemble::image::{Descriptor, ImageReference, RegistryReference};
 use oci_assemble::publish::referrers::{LayoutReferrers, Place, RegistryReferrers};
 use oci_assemble::publish::{
-    Attached, BlobAction, Content, Mounts, PushPlan, Receipt, Untagged, base_mounts, carry, observe, push as carry_out,
+    Attached, BlobAction, Content, Mounts, PushPlan, Receipt, ReferrerSource, Untagged, base_mounts, carry, observe,
+    push as carry_out,
 };
 use oci_assemble::store::registry::{Access, Repository};
 use oci_assemble::store::{Ambient, BlobSource, Platforms, open_local};
@@ -93,29 +94,55 @@ pub(crate) fn run(args: &PushArgs, ui: Ui) -> Result<(), Failure> {
     let platforms = args.platform.as_deref().map(wire::platform).transpose()?;
     let platforms = platforms.map_or(Platforms::All, Platforms::Only);
     let top = platforms.choose(&*source, top).context(Class::Data, format!("opening {from}"))?;
-    let attached = attachments(&from)?;
+    let attached = attachments(&from, &args.source, ui)?;
     push(&*source, &top, &targets, attached.as_ref(), args, ui)
 }
 
-/// Where what is attached to an image on this machine is read from. In archives nothing is looked for.
-pub(crate) fn attachments(from: &ImageReference) -> Result<Option<LayoutReferrers>, Failure> {
-    let ImageReference::OciDir(place) = from else { return Ok(None) };
-    let dir = wire::open_dir(Path::new(&place.path), Class::Usage)?;
-    LayoutReferrers::open(dir).map(Some).context(Class::Data, format!("opening {from}"))
+/// What is attached to an image that is copied.
+pub(crate) struct Attachments {
+    source: Box<dyn ReferrerSource>,
+    /// Whether it is somebody else's: what a registry cannot say or give is no reason not to copy the image.
+    far: bool,
+}
+
+/// Where what is attached to an image is read from. In archives nothing is looked for.
+pub(crate) fn attachments(from: &ImageReference, access: &SourceArgs, ui: Ui) -> Result<Option<Attachments>, Failure> {
+    let what = || format!("opening {from}");
+    Ok(match from {
+        ImageReference::OciDir(place) => {
+            let dir = wire::open_dir(Path::new(&place.path), Class::Usage)?;
+            let source = LayoutReferrers::open(dir).context(Class::Data, what())?;
+            Some(Attachments { source: Box::new(source), far: false })
+        }
+        ImageReference::Registry(name) => {
+            let client = registry::client(&name.host, access, ui, Watch::default())?;
+            let repository = Repository::new(&client, name, Access::Pull).context(Class::Usage, what())?;
+            Some(Attachments { source: Box::new(RegistryReferrers::new(repository)), far: true })
+        }
+        _ => None,
+    })
 }
 
 /// Brings what is attached to an image along, before a tag names the image.
-pub(crate) fn carried<'r>(
-    from: Option<&LayoutReferrers>,
-    untagged: Untagged<'r>,
-    ui: Ui,
-) -> Result<Untagged<'r>, Failure> {
+pub(crate) fn carried<'r>(from: Option<&Attachments>, untagged: Untagged<'r>, ui: Ui) -> Result<Untagged<'r>, Failure> {
     let Some(from) = from else { return Ok(untagged) };
     let store = RegistryReferrers::new(untagged.repository());
     let mut attached = Vec::new();
     for Descriptor { digest: subject, .. } in untagged.manifests() {
         let what = || format!("copying what is attached to {subject}");
-        for one in carry(from, &store, subject).context(Class::Data, what())? {
+        let found = carry(&*from.source, &store, subject).context(Class::Data, what());
+        let found = match found {
+            Err(failure) if from.far => {
+                ui.say(&format!("warning: what is attached to {subject} stays behind: {failure}"));
+                continue;
+            }
+            found => found?,
+        };
+        for one in found {
+            if one.left {
+                ui.say(&format!("warning: {} is attached to {subject} and stays behind: it is too large", one.digest));
+                continue;
+            }
             let before = if one.before { ", there before" } else { "" };
             ui.say(&format!("{subject}: {} ({}) goes along{before}", one.kind, one.format));
             attached.push(Attached {
@@ -141,7 +168,7 @@ fn push(
     source: &dyn BlobSource,
     top: &Descriptor,
     targets: &[Target],
-    attached: Option<&LayoutReferrers>,
+    attached: Option<&Attachments>,
     args: &PushArgs,
     ui: Ui,
 ) -> Result<(), Failure> {

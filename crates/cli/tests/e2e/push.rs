@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use oci_assemble::testing::registry::{Act, AuthSettings, Settings, TestRegistry};
+use oci_assemble::testing::registry::{Act, Asked, AuthSettings, Settings, TestRegistry};
 use serde_json::Value;
 
 use crate::scene::{Run, Scene};
@@ -216,6 +216,31 @@ fn what_was_signed_in_a_layout_is_signed_in_the_registry_before_a_tag_names_it()
     let mirrored = scene.run(&["mirror", "oci:base:latest", &format!("docker://{other}"), "--insecure"]);
     assert_eq!(mirrored.code, 0, "{mirrored:?}");
     assert_eq!(verify(&other).digest(), scene.image("base").digest());
+    // So does one from a registry to another.
+    let far = open();
+    let there = format!("{}/e/f:v1", far.host());
+    let (from, to) = (format!("docker://{name}"), format!("docker://{there}"));
+    let mirrored = scene.run(&["mirror", &from, &to, "--insecure"]);
+    assert!(mirrored.code == 0 && mirrored.stderr.contains("signature (bundle) goes along"), "{mirrored:?}");
+    assert_eq!(verify(&there).digest(), scene.image("base").digest());
+}
+
+/// What is somebody else's may be out of order; the image is what was asked for.
+#[test]
+fn attachments_that_cannot_be_read_do_not_hold_the_image_back() {
+    let script = |asked: &Asked| match asked.path.contains("/referrers/") {
+        true => Act::Answer(403, Vec::new(), Vec::new()),
+        false => Act::Serve,
+    };
+    let registry = TestRegistry::start(Settings { script: Some(Arc::new(script)), ..Settings::default() }).unwrap();
+    let (scene, far) = (Scene::new(), open());
+    push(&scene, &registry, "a/b:v1", &[]).digest();
+    let digest = scene.image("base").digest();
+    let (from, to) = (format!("docker://{}/a/b:v1", registry.host()), format!("docker://{}/e/f:v1", far.host()));
+    let mirrored = scene.run(&["mirror", &from, &to, "--insecure"]);
+    assert!(mirrored.stderr.contains("stays behind"), "{mirrored:?}");
+    assert_eq!(mirrored.digest(), digest);
+    assert!(far.is_whole("e/f"));
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub struct Carried {
     pub digest: Digest,
     /// Whether it was there before.
     pub before: bool,
+    /// Whether it stays behind, as a part of it is larger than signatures and attestations are.
+    pub left: bool,
 }
 
 /// Brings what `from` has attached to `subject` to where `to` has it. The subject has to be there.
@@ -29,7 +31,12 @@ pub fn carry(from: &dyn ReferrerSource, to: &dyn ReferrerStore, subject: &Digest
     let mut carried = Vec::new();
     for (tag, kind) in [(signature_tag(subject), "signature"), (attestation_tag(subject), "attestation")] {
         let Some(found) = from.tagged(&tag)? else { continue };
-        let (manifest, copy) = whole(from, &found, Place::Tag(tag.clone()))?;
+        let place = Place::Tag(tag.clone());
+        let Some((manifest, copy)) = whole(from, &found, place.clone())? else {
+            let digest = found.digest;
+            carried.push(Carried { kind, format: "legacy", place, digest, before: false, left: true });
+            continue;
+        };
         let there = to.tagged(&tag)?;
         let artifact = match &there {
             Some(there) if there.digest != found.digest => {
@@ -43,7 +50,7 @@ pub fn carry(from: &dyn ReferrerSource, to: &dyn ReferrerStore, subject: &Digest
         };
         let digest = artifact.manifest.digest;
         let before = there.is_some_and(|there| there.digest == digest);
-        carried.push(Carried { kind, format: "legacy", place: artifact.place.clone(), digest, before });
+        carried.push(Carried { kind, format: "legacy", place, digest, before, left: false });
         if !before {
             to.store(&[artifact])?;
         }
@@ -51,7 +58,12 @@ pub fn carry(from: &dyn ReferrerSource, to: &dyn ReferrerStore, subject: &Digest
     let entries = from.referrers(subject)?;
     let there = if entries.is_empty() { Vec::new() } else { to.referrers(subject)? };
     for entry in entries.iter().filter(|entry| entry.media_type.is_manifest()) {
-        let (manifest, artifact) = whole(from, entry, Place::Referrer(*subject))?;
+        let place = Place::Referrer(*subject);
+        let Some((manifest, artifact)) = whole(from, entry, place.clone())? else {
+            let (kind, format, digest) = ("document", "referrer", entry.digest);
+            carried.push(Carried { kind, format, place, digest, before: false, left: true });
+            continue;
+        };
         // Somebody listed what does not refer to the image itself: no registry would list it.
         if manifest.subject.as_ref().map(|subject| subject.digest) != Some(*subject) {
             continue;
@@ -62,7 +74,7 @@ pub fn carry(from: &dyn ReferrerSource, to: &dyn ReferrerStore, subject: &Digest
             None => ("document", "referrer"),
         };
         let before = there.iter().any(|there| there.digest == entry.digest);
-        carried.push(Carried { kind, format, place: artifact.place.clone(), digest: entry.digest, before });
+        carried.push(Carried { kind, format, place, digest: entry.digest, before, left: false });
         if !before {
             to.store(&[artifact])?;
         }
@@ -70,10 +82,17 @@ pub fn carry(from: &dyn ReferrerSource, to: &dyn ReferrerStore, subject: &Digest
     Ok(carried)
 }
 
-/// An artifact with all its blobs, and its manifest as it is.
-fn whole(from: &dyn ReferrerSource, found: &Descriptor, place: Place) -> Result<(Manifest, Artifact), SignError> {
+/// An artifact with all its blobs, and its manifest as it is; `None` when a blob is larger than any that is verified.
+fn whole(
+    from: &dyn ReferrerSource,
+    found: &Descriptor,
+    place: Place,
+) -> Result<Option<(Manifest, Artifact)>, SignError> {
     let bytes = fetch(from, found, MAX_MANIFEST)?;
     let manifest = Manifest::parse(&bytes, Some(&found.media_type)).map_err(StoreError::Document)?;
+    if manifest.layers.iter().any(|blob| blob.size > LARGEST as u64) {
+        return Ok(None);
+    }
     let mut blobs: Vec<(Descriptor, Vec<u8>)> = Vec::new();
     for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
         if !blobs.iter().any(|(other, _)| other.digest == blob.digest) {
@@ -84,5 +103,5 @@ fn whole(from: &dyn ReferrerSource, found: &Descriptor, place: Place) -> Result<
     let mut artifact = Artifact::new(place, &manifest, blobs);
     // The bytes decide, not how they would be written here.
     (artifact.manifest.digest, artifact.manifest.size, artifact.bytes) = (found.digest, found.size, bytes);
-    Ok((manifest, artifact))
+    Ok(Some((manifest, artifact)))
 }

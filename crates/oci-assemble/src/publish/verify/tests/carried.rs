@@ -3,6 +3,7 @@
 use super::*;
 use crate::publish::attest::{Attestation, Predicate, attest};
 use crate::publish::carry;
+use crate::publish::referrers::referrer;
 
 #[test]
 fn what_is_attached_goes_along_and_joins_what_is_there() {
@@ -36,4 +37,18 @@ fn what_is_attached_goes_along_and_joins_what_is_there() {
     }
     assert!(carry(&here, &shared, &digest).unwrap().iter().all(|one| one.before));
     assert_eq!(carry(&here, &shared, &subject("other").descriptor.digest).unwrap(), []);
+}
+
+#[test]
+fn what_is_too_large_to_be_a_signature_stays_behind() {
+    let image = subject("image");
+    let ours = SigningKey::generate().unwrap();
+    let here = signed(&image, &[&KeySigner::new(ours)], Format::Bundle);
+    let large = referrer(&image.descriptor, "application/vnd.example.image+disk", &vec![0; (64 << 20) + 1], []);
+    here.store(&[large]).unwrap();
+    let there = MemoryReferrers::new();
+    let carried = carry(&here, &there, &image.descriptor.digest).unwrap();
+    let found: Vec<_> = carried.iter().map(|one| (one.kind, one.left)).collect();
+    assert_eq!(found, [("signature", false), ("document", true)]);
+    assert_eq!(there.referrers(&image.descriptor.digest).unwrap().len(), 1);
 }
