@@ -283,6 +283,11 @@ fn mirrors_are_signed_before_a_tag_names_them() {
             "no.json",
         ),
         (
+            vec!["--sign", "--token", "token", "--signing-config", "v1.json", "--sign-trust-root", "v1.json"],
+            2,
+            "it is no trusted root (trusted_root.json), it says that it is application/vnd.dev.sigstore.signingconfig",
+        ),
+        (
             vec!["--sign=host.key", "--sign-log", "--signing-config", "root.json"],
             2,
             "reading the signing configuration",

@@ -21,6 +21,8 @@ use crate::image::{Digest, json};
 
 /// The largest bundle that is read, in bytes: a statement may hold a bill of materials, and base64 adds a third.
 pub(in crate::publish) const LARGEST: usize = 64 << 20;
+/// How the media types of trusted roots begin (sigstore's protobuf-specs, `sigstore_trustroot.proto`).
+const ROOT_TYPE: &str = "application/vnd.dev.sigstore.trustedroot";
 /// Certificates between that of a signer and a root; real chains have one or two.
 const MAX_CHAIN: usize = 8;
 
@@ -40,6 +42,12 @@ pub enum TrustError {
     /// Not the JSON that it must be.
     #[error("it is not a trusted root (trusted_root.json)")]
     Form(#[source] sigstore_trust_root::Error),
+    /// Another document of sigstore's: one that names services has no authorities, so that nothing would ever verify.
+    #[error("it is no trusted root (trusted_root.json), it says that it is {found}")]
+    Kind {
+        /// What it says it is.
+        found: String,
+    },
     /// A key or certificate in it cannot be used.
     #[error("a key or certificate in it cannot be used")]
     Content(#[source] Box<sigstore_verify::Error>),
@@ -49,6 +57,11 @@ impl TrustRoot {
     /// Reads a trusted root, JSON, as sigstore's TUF repository and `cosign trusted-root create` give it.
     pub fn parse(text: &str) -> Result<Self, TrustError> {
         let root = TrustedRoot::from_json(text).map_err(TrustError::Form)?;
+        let said = json::parse(text.as_bytes(), LARGEST).ok();
+        let said = said.as_ref().and_then(|value| value.get("mediaType")).and_then(serde_json::Value::as_str);
+        if let Some(found) = said.filter(|kind| !kind.starts_with(ROOT_TYPE)) {
+            return Err(TrustError::Kind { found: found.to_owned() });
+        }
         Verifier::new(&root).map(Self).map_err(|error| TrustError::Content(Box::new(error)))
     }
 
