@@ -24,6 +24,7 @@ mod scene;
 mod signed;
 mod system;
 mod trust;
+mod trusted;
 mod unchanged;
 mod untouched;
 mod words;
