@@ -1,13 +1,16 @@
 //! Indexes of layers beside images in registries: attached to what is brought there, asked for of bases.
 
-use oci_assemble::image::{Descriptor, Digest, ImageReference, MediaType};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use oci_assemble::image::{Descriptor, Digest, ImageReference, MAX_MANIFEST, Manifest, MediaType};
 use oci_assemble::layer::{Gate, LayerIndex};
 use oci_assemble::publish::indexes::{Found, artifact, find};
 use oci_assemble::publish::referrers::RegistryReferrers;
 use oci_assemble::publish::verify::What;
-use oci_assemble::publish::{Attached, ReferrerStore, Untagged};
+use oci_assemble::publish::{Attached, ReferrerSource, ReferrerStore, Untagged};
 use oci_assemble::store::layers::{ImageLayers, IndexCache, ReadOptions};
-use oci_assemble::store::{BlobSource, resolve};
+use oci_assemble::store::{BlobSource, read_document, resolve};
 
 use crate::args::SourceArgs;
 use crate::cmd::verify::Demanded;
@@ -15,29 +18,32 @@ use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::signable::Signable;
 use crate::ui::{Ui, bytes};
+use crate::wire::OpenedImage;
 
-/// What is said in a registry of the layers of a base.
+/// What is said in a registry of the layers of a base by who must have signed the base: of anybody else's word an image must
+/// not depend.
 pub(crate) struct Claims {
     reference: ImageReference,
     manifest: Digest,
-    /// Who must have signed it, where somebody must have signed the base.
-    demanded: Option<Demanded>,
+    demanded: Demanded,
     source: SourceArgs,
+    /// Counts what is fetched.
+    fetched: Arc<AtomicU64>,
     ui: Ui,
 }
 
 impl Claims {
-    /// Of the image with this manifest; none where its layers are on this machine.
+    /// Of an image that was opened; none where its layers are on this machine.
     pub(crate) fn of(
         reference: &ImageReference,
-        manifest: Digest,
-        demanded: Option<Demanded>,
+        image: &OpenedImage,
+        demanded: Demanded,
         source: &SourceArgs,
         ui: Ui,
     ) -> Option<Self> {
         matches!(reference, ImageReference::Registry(_)).then(|| {
             let (reference, source) = (reference.clone(), source.clone());
-            Self { reference, manifest, demanded, source, ui }
+            Self { reference, manifest: image.digest, demanded, source, fetched: image.counter(), ui }
         })
     }
 
@@ -46,6 +52,7 @@ impl Claims {
         match self.find() {
             Ok(Some(found)) => {
                 self.ui.detail(&format!("the indexes of the base's layers are those of {}", found.artifact.digest));
+                self.fetched.fetch_add(found.fetched, Ordering::Relaxed);
                 found.indexes
             }
             Ok(None) => Vec::new(),
@@ -57,27 +64,29 @@ impl Claims {
     }
 
     fn find(&self) -> Result<Option<Found>, Failure> {
-        let Self { reference, manifest, demanded, source, ui } = self;
+        let Self { reference, manifest, demanded, source, ui, .. } = self;
         let at = |descriptor: &Descriptor| Signable::at(reference, descriptor, source, *ui);
         // Of the image itself no more than its digest is needed here.
         let of_image = at(&Descriptor::new(MediaType::ImageManifest, *manifest, 0))?;
-        let trusted = &mut |artifact: &Descriptor| match demanded {
-            None => true,
-            Some(demanded) => {
-                let verified = at(artifact).and_then(|target| demanded.verify(&target, &What::Signature));
-                if let Err(error) = &verified {
-                    ui.detail(&format!("indexes that are attached to the base are not believed: {error}"));
-                }
-                verified.is_ok()
+        let trusted = &mut |artifact: &Descriptor| {
+            let verified = at(artifact).and_then(|target| demanded.verify(&target, &What::Signature));
+            if let Err(error) = &verified {
+                ui.detail(&format!("indexes that are attached to the base are not believed: {error}"));
             }
+            verified.is_ok()
         };
         find(of_image.source(), manifest, trusted)
             .context(Class::Data, format!("looking for the indexes of {reference}"))
     }
 }
 
+/// Whether it is a manifest of layers: of the others that an index lists, attestations of builders are the usual ones.
+pub(crate) fn is_image(manifest: &Manifest) -> bool {
+    !manifest.layers.is_empty() && manifest.layers.iter().all(|layer| layer.media_type.encoding().is_some())
+}
+
 /// Attaches to each image that is about to be tagged the indexes of its layers, which are read from `blobs` where `known`
-/// does not have them. Gives the artifacts, so that they can be signed.
+/// does not have them: what is there already may be anybody's, so only what was made here is given, to be signed.
 pub(crate) fn attach<'r>(
     untagged: Untagged<'r>,
     blobs: &dyn BlobSource,
@@ -90,22 +99,24 @@ pub(crate) fn attach<'r>(
     for image in images {
         let store = RegistryReferrers::new(untagged.repository());
         let what = || format!("indexing the layers of {}", image.digest);
-        let there = find(&store, &image.digest, &mut |_| true).context(Class::Data, what())?;
-        let before = there.is_some();
-        let descriptor = if let Some(found) = there {
-            found.artifact
-        } else {
-            let opened = resolve(blobs, &image, None).context(Class::Data, what())?.image;
-            let pairs: Vec<_> = opened.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
-            // Who builds upon it decides what a stream may be like.
-            let options = ReadOptions { gate: Gate::Record, threads: env::processors() };
-            let layers = ImageLayers::open(blobs, &pairs, known, options).context(Class::Data, what())?;
-            let made = artifact(&image, layers.layers()).context(Class::Io, what())?;
+        let document = read_document(blobs, &image, MAX_MANIFEST).context(Class::Data, what())?;
+        if !is_image(&Manifest::parse(&document, Some(&image.media_type)).context(Class::Data, what())?) {
+            continue;
+        }
+        let opened = resolve(blobs, &image, None).context(Class::Data, what())?.image;
+        let pairs: Vec<_> = opened.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
+        // Who builds upon it decides what a stream may be like.
+        let options = ReadOptions { gate: Gate::Record, threads: env::processors() };
+        let layers = ImageLayers::open(blobs, &pairs, known, options).context(Class::Data, what())?;
+        let made = artifact(&image, layers.layers()).context(Class::Io, what())?;
+        let there = store.referrers(&image.digest).context(Class::Data, what())?;
+        let descriptor = made.manifest.clone();
+        let before = there.iter().any(|there| there.digest == descriptor.digest);
+        if !before {
             store.store(std::slice::from_ref(&made)).context(Class::Io, what())?;
             let size: u64 = made.blobs.iter().map(|(blob, _)| blob.size).sum();
             ui.say(&format!("{}: the indexes of its layers are attached, {}", image.digest, bytes(size)));
-            made.manifest
-        };
+        }
         attached.push(Attached {
             kind: "indexes".to_owned(),
             format: "referrer".to_owned(),

@@ -69,7 +69,7 @@ pub(crate) fn open(
         }
         check(demanded, from, &base.named, source, ui)?;
     }
-    base.claims = Claims::of(from, base.digest, demanded, source, ui);
+    base.claims = demanded.and_then(|demanded| Claims::of(from, &base, demanded, source, ui));
     Ok(base)
 }
 
@@ -90,8 +90,8 @@ fn without_mirror(mirror: &ImageReference, failure: &Failure, ui: Ui) {
 /// What may be said of the layers of a base that a plan has opened, where the plan can tell whom to believe.
 pub(crate) fn claims(job: &Job, base: &OpenedImage, source: &SourceArgs, ui: Ui) -> Option<Claims> {
     let spec::Base { image, verify, .. } = &job.recipe().base;
-    let demanded = verify.as_ref().map(|verify| demanded(job, verify)).transpose().ok()?;
-    Claims::of(image, base.digest, demanded, source, ui)
+    let demanded = demanded(job, verify.as_ref()?).ok()?;
+    Claims::of(image, base, demanded, source, ui)
 }
 
 /// Who must have signed the base.

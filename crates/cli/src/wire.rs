@@ -131,6 +131,11 @@ impl OpenedImage {
         self.named.first().filter(|first| first.media_type.is_index()).map(|index| index.digest)
     }
 
+    /// Counts the bytes that are fetched of it.
+    pub(crate) fn counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.fetched)
+    }
+
     /// Bytes of blobs that had to be fetched from its registry so far.
     pub(crate) fn fetched(&self) -> u64 {
         self.fetched.load(Ordering::Relaxed)

@@ -1,19 +1,20 @@
 //! What would be attached to an image, for whoever asks what a push would do.
 
-use oci_assemble::image::{Descriptor, Digest};
+use oci_assemble::image::{Descriptor, Digest, Manifest};
 use oci_assemble::plan::recipe::spec::KeySource;
 use oci_assemble::plan::recipe::{Attestation, Recipe, Signature};
-use oci_assemble::publish::PushPlan;
+use oci_assemble::publish::{Content, Document, PushPlan};
 use serde_json::{Value, json};
 
 use crate::args::SignerArgs;
+use crate::indexed::is_image;
 
 /// Something that would be attached.
 pub(crate) struct Intended {
     /// `signature`, `provenance`, `sbom` or `indexes`.
     kind: &'static str,
     subject: Digest,
-    /// By whom it is signed; nobody signs indexes before they are made.
+    /// By whom it is signed.
     by: Option<String>,
 }
 
@@ -28,10 +29,21 @@ impl Intended {
         by.iter().map(move |by| Self { kind, subject, by: Some(by.clone()) })
     }
 
-    /// Indexes of the layers of each image.
-    pub(crate) fn indexes(plan: &PushPlan) -> impl Iterator<Item = Self> {
-        let images = plan.manifests.iter().filter(|planned| planned.manifest.media_type.is_manifest());
-        images.map(|planned| Self { kind: "indexes", subject: planned.manifest.digest, by: None })
+    /// Indexes of the layers of each image of `content`, signed by whoever signs the images themselves.
+    pub(crate) fn indexes(content: &Content, others: &[Self]) -> Vec<Self> {
+        let image = |document: &Document| {
+            Manifest::parse(&document.bytes, Some(&document.descriptor.media_type)).is_ok_and(|read| is_image(&read))
+        };
+        let images = content.manifests.iter().filter(|document| image(document));
+        images
+            .flat_map(|image| {
+                let subject = image.descriptor.digest;
+                let signed = others.iter().filter(|other| other.kind == "signature" && other.subject == subject);
+                let by: Vec<Option<String>> = signed.map(|other| other.by.clone()).collect();
+                let by = if by.is_empty() { vec![None] } else { by };
+                by.into_iter().map(move |by| Self { kind: "indexes", subject, by })
+            })
+            .collect()
     }
 
     /// What the arguments sign.
@@ -64,6 +76,7 @@ impl Intended {
         let Self { kind, subject, by } = self;
         match (*kind, by) {
             (kind, None) => format!("  attach {subject}  {kind}\n"),
+            ("indexes", Some(by)) => format!("  attach {subject}  indexes, signed by {by}\n"),
             ("signature", Some(by)) => format!("  sign   {subject}  by {by}\n"),
             (kind, Some(by)) => format!("  attest {subject}  {kind} by {by}\n"),
         }

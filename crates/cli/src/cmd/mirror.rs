@@ -99,9 +99,11 @@ fn to_registry(
         }
         let pushing = Pushing::new(target, &content, &mounts, &args.source, ui)?;
         if args.output.dry_run {
-            let mut intended: Vec<Intended> =
-                args.index.then(|| Intended::indexes(&pushing.plan)).into_iter().flatten().collect();
-            intended.extend(signers.map(|signers| Intended::by_arguments(&pushing.plan, signers)).unwrap_or_default());
+            let mut intended =
+                signers.map(|signers| Intended::by_arguments(&pushing.plan, signers)).unwrap_or_default();
+            if args.index {
+                intended.extend(Intended::indexes(&content, &intended));
+            }
             let plan = json!({ "plans": [planned(&pushing.plan, &intended)] });
             return if ui.json { ui.document("push-plan", plan) } else { ui.data(&shown(&pushing.plan, &intended)) };
         }

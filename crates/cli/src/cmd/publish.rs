@@ -63,16 +63,17 @@ pub(crate) fn run(args: &PublishArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     let file = ReceiptFile::prepare(args.output.receipt.as_deref().filter(|_| !args.output.dry_run))?;
     let pushing = Pushing::new(&target, &content, &mounts(&made, &target), &args.build.source, ui)?;
     if args.output.dry_run {
-        let mut intended: Vec<Intended> =
-            args.index.then(|| Intended::indexes(&pushing.plan)).into_iter().flatten().collect();
-        intended.extend(Intended::by_recipe(&pushing.plan, recipe, &entries(&made)));
+        let mut intended = Intended::by_recipe(&pushing.plan, recipe, &entries(&made));
+        if args.index {
+            intended.extend(Intended::indexes(&content, &intended));
+        }
         let plan = json!({ "plans": [planned(&pushing.plan, &intended)] });
         return if ui.json { ui.document("push-plan", plan) } else { ui.data(&shown(&pushing.plan, &intended)) };
     }
     let instances = entries(&made);
     let mut receipt = pushing.run(&source, |untagged| {
         let (untagged, indexes) = if args.index {
-            // What is known of a base by its own indexes alone is passed on.
+            // What was verified of a base is passed on.
             let claims = || made.iter().filter_map(|made| made.base.claims.as_ref()).flat_map(Claims::ask).collect();
             let known = ClaimedIndexes::new(index_cache(cache.as_ref()), claims);
             indexed::attach(untagged, &source, &known, ui)?

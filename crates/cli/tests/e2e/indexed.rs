@@ -2,6 +2,12 @@
 
 use std::fs;
 
+use oci_assemble::image::{Descriptor, ImageReference};
+use oci_assemble::layer::{IndexOptions, LayerIndex, index};
+use oci_assemble::publish::ReferrerStore;
+use oci_assemble::publish::indexes::artifact;
+use oci_assemble::publish::referrers::{Artifact, RegistryReferrers};
+use oci_assemble::store::registry::{Access, Anonymous, Client, ClientOptions, Repository};
 use oci_assemble::testing::registry::{Settings, TestRegistry};
 use serde_json::Value;
 
@@ -9,10 +15,11 @@ use crate::scene::{Run, Scene};
 use crate::trust::scene;
 
 const MOTD: &str = "[[file]]\npath = \"/etc/motd\"\ncontent = \"hello\\n\"\n";
+const VERIFY: &str = "verify = { key = \"host.pub\" }\n";
 
 /// A base with a layer that no build needs, in a registry; its layers' digests.
 fn upstream(scene: &Scene) -> (TestRegistry, Vec<String>) {
-    let registry = TestRegistry::start(Settings::default()).unwrap();
+    let registry = TestRegistry::start(Settings { referrers: true, ..Settings::default() }).unwrap();
     let filler = "[[file]]\npath = \"/usr/share/filler\"\ncontent = \"nothing that matters\"\n";
     scene.recipe("filler.toml", filler);
     scene.build("filler.toml", "wide");
@@ -33,37 +40,51 @@ fn mirror(scene: &Scene, registry: &TestRegistry, more: &[&str]) -> Run {
 fn recipe(scene: &Scene, registry: &TestRegistry, more: &str) {
     let host = registry.host();
     let head = format!("schema = 1\n[image]\nname = \"e2e\"\n[base]\nimage = \"docker://{host}/tier/one:10\"\n{more}");
-    let publish = format!(
-        "[publish]\nto = \"docker://{host}/tier/two\"\ntags = [\"latest\"]\n[output]\nimage = \"oci:out:latest\"\n"
-    );
-    scene.file("recipe.toml", format!("{head}{MOTD}{publish}"));
+    let publish = format!("[publish]\nto = \"docker://{host}/tier/two\"\ntags = [\"latest\"]\n");
+    scene.file("recipe.toml", format!("{head}{MOTD}{publish}[output]\nimage = \"oci:out:latest\"\n"));
+}
+
+/// Which of the layers were fetched since the registry forgot.
+fn got(registry: &TestRegistry, layers: &[String]) -> Vec<bool> {
+    let log = registry.log();
+    let got = |layer: &String| log.iter().any(|one| one.method == "GET" && one.path.ends_with(layer.as_str()));
+    layers.iter().map(got).collect()
 }
 
 /// Builds with nothing known yet; the build, and which layers were fetched.
 fn build(scene: &Scene, registry: &TestRegistry, layers: &[String]) -> (Run, Vec<bool>) {
     let _ = fs::remove_dir_all(scene.path("fresh"));
     registry.forget();
-    let words = ["publish", "-r", "recipe.toml", "--insecure", "--cache", "fresh", "-v"];
-    let run = scene.run(&words);
-    let log = registry.log();
-    let got = |layer: &String| log.iter().any(|one| one.method == "GET" && one.path.ends_with(layer.as_str()));
-    (run, layers.iter().map(got).collect())
+    let run = scene.run(&["publish", "-r", "recipe.toml", "--insecure", "--cache", "fresh", "-v"]);
+    let got = got(registry, layers);
+    (run, got)
+}
+
+fn attached(run: &Run) -> Value {
+    let value = run.json().1;
+    let all = value["receipt"]["attached"].as_array().unwrap();
+    let indexes: Vec<&Value> = all.iter().filter(|one| one["kind"] == "indexes").collect();
+    assert_eq!(indexes.len(), 1, "{value}");
+    indexes[0].clone()
 }
 
 #[test]
 fn only_layers_that_are_needed_are_fetched() {
-    let scene = Scene::new();
+    let scene = scene();
     let (registry, layers) = upstream(&scene);
-    mirror(&scene, &registry, &[]);
-    recipe(&scene, &registry, "");
+    mirror(&scene, &registry, &["--sign=host.key"]);
+    recipe(&scene, &registry, VERIFY);
     let (run, all) = build(&scene, &registry, &layers);
     assert!(all.iter().all(|got| *got), "to be indexed, all are fetched: {run:?}");
     let expected = run.digest();
 
+    let wide = scene.image("wide").digest();
     let dry = mirror(&scene, &registry, &["--index", "--dry-run"]);
-    assert!(dry.stdout.contains(&format!("  attach {}  indexes\n", scene.image("wide").digest())), "{dry:?}");
-    let indexed = mirror(&scene, &registry, &["--index", "--json"]).json().1;
-    assert_eq!(indexed["receipt"]["attached"][0]["kind"], "indexes", "{indexed}");
+    assert!(dry.stdout.contains(&format!("  attach {wide}  indexes\n")), "{dry:?}");
+    let dry = mirror(&scene, &registry, &["--index", "--sign=host.key", "--dry-run"]);
+    assert!(dry.stdout.contains(&format!("  attach {wide}  indexes, signed by the key host.key\n")), "{dry:?}");
+    let first = attached(&mirror(&scene, &registry, &["--index", "--sign=host.key", "--json"]));
+    assert_eq!(first.get("before"), None);
     let (run, some) = build(&scene, &registry, &layers);
     assert_eq!(run.digest(), expected, "the same image");
     assert_eq!(some.last(), Some(&false), "the last layer is not needed: {run:?}");
@@ -73,59 +94,77 @@ fn only_layers_that_are_needed_are_fetched() {
     registry.forget();
     let plan = scene.run(&["plan", "-r", "recipe.toml", "--insecure", "--cache", "planned"]);
     assert!(plan.code == 0 && plan.stdout.contains("expected download: "), "{plan:?}");
-    let last = layers.last().unwrap();
-    assert!(!registry.log().iter().any(|one| one.method == "GET" && one.path.ends_with(last.as_str())), "{plan:?}");
+    assert_eq!(got(&registry, &layers).last(), Some(&false), "{plan:?}");
 
-    // Again it is there, and is not made again.
-    let again = mirror(&scene, &registry, &["--index", "--json"]).json().1;
-    let attached = |value: &Value| {
-        (value["receipt"]["attached"][0]["digest"].clone(), value["receipt"]["attached"][0]["before"].clone())
-    };
-    assert_eq!(attached(&again), (attached(&indexed).0, Value::Bool(true)));
+    // Again it is there, and is not stored again.
+    let again = attached(&mirror(&scene, &registry, &["--index", "--sign=host.key", "--json"]));
+    assert_eq!((&again["digest"], &again["before"]), (&first["digest"], &Value::Bool(true)));
     let refused = scene.run(&["mirror", "oci:base:latest", "oci:copy:latest", "--index"]);
     assert!(refused.code == 2 && refused.stderr.contains("in registries only"), "{refused:?}");
 }
 
 #[test]
 fn what_is_published_can_be_built_upon_in_the_same_way() {
-    let scene = Scene::new();
+    let scene = scene();
     let (registry, mut layers) = upstream(&scene);
-    mirror(&scene, &registry, &["--index"]);
-    recipe(&scene, &registry, "");
+    mirror(&scene, &registry, &["--index", "--sign=host.key"]);
+    recipe(&scene, &registry, VERIFY);
+    let text = fs::read_to_string(scene.path("recipe.toml")).unwrap();
+    scene.file("recipe.toml", text.replace("tags = ", "sign = [{ key = \"host.key\" }]\nformat = \"both\"\ntags = "));
     let words = ["publish", "-r", "recipe.toml", "--insecure", "--index", "--json", "--cache", "two"];
     registry.forget();
     let receipt = scene.run(&words).json().1["receipts"][0].clone();
     assert_eq!(receipt["attached"][0]["kind"], "indexes", "{receipt}");
-    let last = layers.last().unwrap();
-    let got = registry.log().iter().any(|one| one.method == "GET" && one.path.ends_with(last.as_str()));
-    assert!(!got, "what is known by an index alone is passed on");
-    let own = receipt["blobs"].as_array().unwrap().last().unwrap()["digest"].as_str().unwrap().to_owned();
-    layers.push(own);
-    let text = fs::read_to_string(scene.path("recipe.toml")).unwrap();
-    scene.file(
-        "recipe.toml",
-        text.replace("hello", "more")
-            .replace("tier/one:10", "tier/two:latest")
-            .replace("tier/two\"\n", "tier/three\"\n"),
-    );
+    assert_eq!(got(&registry, &layers).last(), Some(&false), "what was verified is passed on");
+    layers.push(receipt["blobs"].as_array().unwrap().last().unwrap()["digest"].as_str().unwrap().to_owned());
+    let text = text.replace("hello", "more").replace("tier/one:10", "tier/two:latest");
+    scene.file("recipe.toml", text.replace("tier/two\"\n", "tier/three\"\n"));
     let (run, got) = build(&scene, &registry, &layers);
     run.digest();
     assert!(registry.is_whole("tier/three"));
     assert_eq!(got[got.len() - 2..], [false, false], "{run:?}");
 }
 
+/// An image must not depend on what somebody without a key says.
 #[test]
-fn indexes_of_a_base_that_must_be_signed_must_be_signed_too() {
+fn indexes_are_believed_when_who_must_have_signed_the_base_has_signed_them() {
     let scene = scene();
     let (registry, layers) = upstream(&scene);
     mirror(&scene, &registry, &["--index"]);
+    recipe(&scene, &registry, "");
+    let (run, all) = build(&scene, &registry, &layers);
+    assert!(all.iter().all(|got| *got), "nobody must have signed it, so nobody is believed: {run:?}");
     let signed = format!("docker://{}/tier/one:10", registry.host());
     assert_eq!(scene.run(&["sign", &signed, "--insecure", "--key", "host.key"]).code, 0);
-    recipe(&scene, &registry, "verify = { key = \"host.pub\" }\n");
+    recipe(&scene, &registry, VERIFY);
     let (run, all) = build(&scene, &registry, &layers);
     let expected = run.digest();
     assert!(all.iter().all(|got| *got) && run.stderr.contains("are not believed"), "{run:?}");
-    mirror(&scene, &registry, &["--index", "--sign=host.key"]);
+
+    // Somebody says that all layers are empty: that is neither believed, nor signed with what is there.
+    let wide = scene.image("wide");
+    let nothing = index(&[0; 1024][..], IndexOptions::default()).unwrap();
+    let claimed: Vec<_> = wide
+        .layers()
+        .map(|(blob, diff_id)| (blob.clone(), LayerIndex { diff_id: *diff_id, ..nothing.clone() }))
+        .collect();
+    let subject = Descriptor::of(wide.descriptor().media_type, wide.manifest_bytes());
+    let forged = artifact(&subject, claimed.iter().map(|(blob, index)| (blob, index))).unwrap();
+    attach(&registry, &forged);
+    let made = attached(&mirror(&scene, &registry, &["--index", "--sign=host.key", "--json"]));
+    assert_ne!(made["digest"], forged.manifest.digest.to_string());
+    let forgery = format!("docker://{}/tier/one@{}", registry.host(), forged.manifest.digest);
+    let verified = scene.run(&["verify", &forgery, "--key", "host.pub", "--insecure"]);
+    assert_eq!(verified.code, 1, "{verified:?}");
     let (run, some) = build(&scene, &registry, &layers);
     assert_eq!((run.digest(), some.last()), (expected, Some(&false)), "{run:?}");
+}
+
+/// Stores an artifact as anybody can who may push.
+fn attach(registry: &TestRegistry, made: &Artifact) {
+    let client = Client::new(ClientOptions { plain_http: true, ..ClientOptions::default() }, Anonymous);
+    let place: ImageReference = format!("docker://{}/tier/one", registry.host()).parse().unwrap();
+    let ImageReference::Registry(place) = place else { panic!("{place}") };
+    let repository = Repository::new(&client, &place, Access::Push).unwrap();
+    RegistryReferrers::new(repository).store(std::slice::from_ref(made)).unwrap();
 }

@@ -228,9 +228,9 @@ fn what_was_signed_in_a_layout_is_signed_in_the_registry_before_a_tag_names_it()
 /// What is somebody else's may be out of order; the image is what was asked for.
 #[test]
 fn attachments_that_cannot_be_read_do_not_hold_the_image_back() {
-    let script = |asked: &Asked| match asked.path.contains("/referrers/") {
-        true => Act::Answer(403, Vec::new(), Vec::new()),
-        false => Act::Serve,
+    let script = |asked: &Asked| {
+        let refused = asked.path.contains("/referrers/");
+        if refused { Act::Answer(403, Vec::new(), Vec::new()) } else { Act::Serve }
     };
     let registry = TestRegistry::start(Settings { script: Some(Arc::new(script)), ..Settings::default() }).unwrap();
     let (scene, far) = (Scene::new(), open());

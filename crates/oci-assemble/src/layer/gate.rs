@@ -109,7 +109,7 @@ pub enum Gate {
 }
 
 /// How many places are kept for one rule; the others are only counted.
-const KEPT: usize = 16;
+pub(super) const KEPT: usize = 16;
 
 /// The rules that a layer breaks, each with its first places.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,19 +7,21 @@
 //! each layer a line with the digest of its blob and a length, and so many bytes ([`LayerIndex::to_bytes`]).
 //! An index is as good as who made it: whoever must have signed the image has to have signed the artifact as well.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use super::referrers::{Artifact, ReferrerSource, Result, fetch, referrer};
 use crate::image::{Descriptor, Digest, MAX_MANIFEST, Manifest, MediaType};
 use crate::layer::LayerIndex;
-use crate::store::StoreError;
 
 /// The type of the artifact, and of its blob.
 pub const ARTIFACT_TYPE: &str = "application/vnd.io.assemble.layer-indexes.v1+zstd";
 /// The largest blob that is fetched, in bytes: half a million files take about 40 MB.
 const BLOB_MAX: usize = 256 << 20;
-/// The most bytes that are unpacked of it.
-const UNPACKED_MAX: u64 = 1 << 30;
+/// The most bytes that are unpacked of it: three million files.
+const UNPACKED_MAX: u64 = 512 << 20;
+/// The largest layer: no disk of a host has as much.
+const LAYER_MAX: u64 = 1 << 46;
 /// The longest line: a digest by SHA-512 and a number.
 const LINE_MAX: u64 = 256;
 /// Indexes are mostly digests, which nothing compresses.
@@ -31,12 +33,25 @@ pub fn artifact<'a>(
     layers: impl IntoIterator<Item = (&'a Descriptor, &'a LayerIndex)>,
 ) -> io::Result<Artifact> {
     let mut encoder = zstd::Encoder::new(Vec::new(), LEVEL)?;
+    let (mut written, mut total) = (BTreeSet::new(), 0);
     for (blob, index) in layers {
+        if !written.insert(blob.digest) {
+            continue;
+        }
         let bytes = index.to_bytes();
-        writeln!(encoder, "{} {}", blob.digest, bytes.len())?;
+        let line = format!("{} {}\n", blob.digest, bytes.len());
+        total += (line.len() + bytes.len()) as u64;
+        encoder.write_all(line.as_bytes())?;
         encoder.write_all(&bytes)?;
     }
-    Ok(referrer(subject, ARTIFACT_TYPE, &encoder.finish()?, []))
+    let bytes = encoder.finish()?;
+    if total > UNPACKED_MAX || bytes.len() > BLOB_MAX {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "the indexes of the layers are larger than any that is read",
+        ));
+    }
+    Ok(referrer(subject, ARTIFACT_TYPE, &bytes, []))
 }
 
 /// Indexes that were found beside an image.
@@ -44,6 +59,8 @@ pub fn artifact<'a>(
 pub struct Found {
     /// The artifact's manifest.
     pub artifact: Descriptor,
+    /// Bytes that were fetched.
+    pub fetched: u64,
     /// Blobs of layers with their indexes.
     pub indexes: Vec<(Digest, LayerIndex)>,
 }
@@ -62,16 +79,19 @@ pub fn find(
         if listed.is_some_and(|listed| listed != ARTIFACT_TYPE && listed != MediaType::Empty.as_str()) {
             continue;
         }
-        let bytes = fetch(source, entry, MAX_MANIFEST)?;
-        let manifest = Manifest::parse(&bytes, Some(&entry.media_type)).map_err(StoreError::Document)?;
+        // What is wrong with one does not hide another.
+        let Ok(bytes) = fetch(source, entry, MAX_MANIFEST) else { continue };
+        let Ok(manifest) = Manifest::parse(&bytes, Some(&entry.media_type)) else { continue };
         let kind = manifest.rest.get("artifactType").and_then(serde_json::Value::as_str);
         let about = manifest.subject.as_ref().map(|subject| subject.digest);
         let [blob] = manifest.layers.as_slice() else { continue };
         if kind != Some(ARTIFACT_TYPE) || about != Some(*subject) || !trusted(entry) {
             continue;
         }
-        if let Ok(indexes) = unpack(&fetch(source, blob, BLOB_MAX)?) {
-            return Ok(Some(Found { artifact: entry.clone(), indexes }));
+        if let Ok(bytes) = fetch(source, blob, BLOB_MAX)
+            && let Ok(indexes) = unpack(&bytes)
+        {
+            return Ok(Some(Found { artifact: entry.clone(), fetched: entry.size + blob.size, indexes }));
         }
     }
     Ok(None)
@@ -90,8 +110,27 @@ fn unpack(bytes: &[u8]) -> io::Result<Vec<(Digest, LayerIndex)>> {
         let (blob, length) = (blob.parse().map_err(|_| damaged())?, length.parse().map_err(|_| damaged())?);
         let mut index = Vec::new();
         (&mut stream).take(length).read_to_end(&mut index)?;
-        claims.push((blob, LayerIndex::from_bytes(&index).ok_or_else(damaged)?));
+        claims.push((blob, LayerIndex::from_bytes(&index).filter(is_plausible).ok_or_else(damaged)?));
     }
+}
+
+/// Whether the files of a layer lie in it, one behind the other: readers go by that.
+fn is_plausible(index: &LayerIndex) -> bool {
+    let contents = index.delta.entries().values().filter_map(|inode| inode.content());
+    let stored: BTreeMap<Digest, u64> =
+        contents.filter_map(|content| Some((content.digest()?, content.size()))).collect();
+    let mut extents: Vec<(u64, u64)> = Vec::new();
+    for (digest, offset) in &index.offsets {
+        extents.push((*offset, stored.get(digest).copied().unwrap_or(0)));
+    }
+    extents.sort_unstable();
+    let mut end = 0;
+    let apart = extents.iter().all(|(offset, size)| {
+        let starts = *offset >= end;
+        end = offset.saturating_add(*size);
+        starts
+    });
+    apart && end <= index.size && index.size <= LAYER_MAX
 }
 
 #[cfg(test)]
@@ -147,5 +186,18 @@ mod tests {
         let whole = &good.blobs[1].1;
         assert_eq!(unpack(whole).unwrap().len(), 1);
         assert!(unpack(&whole[..whole.len() - 4]).is_err());
+        // Files that lie in each other, or behind the end of the layer, would lead readers astray.
+        let (_, two) = layer("three");
+        let offset = *two.offsets.values().next().unwrap();
+        let with = |offset| LayerIndex {
+            offsets: two.offsets.keys().map(|digest| (*digest, offset)).collect(),
+            ..two.clone()
+        };
+        let mut double = with(offset);
+        double.offsets.extend(found.offsets.keys().map(|digest| (*digest, offset + 1)));
+        for (index, good) in [(with(offset), true), (with(two.size), false), (with(u64::MAX), false), (double, false)] {
+            let made = artifact(&subject, [(&blob, &index)]).unwrap();
+            assert_eq!(unpack(&made.blobs[1].1).is_ok(), good, "{index:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::LayerIndex;
 use crate::image::Digest;
-use crate::layer::gate::{Rule, Violation, Violations};
+use crate::layer::gate::{KEPT, Rule, Violation, Violations};
 use crate::tree::{Content, Inode, Kind, Meta, TreeDelta, TreePath, Xattrs};
 
 /// First bytes; a change of anything below changes them, so that an old cache is read anew.
@@ -175,7 +175,11 @@ impl<'a> Reader<'a> {
             let rule = *Rule::ALL.iter().find(|rule| rule.code().as_bytes() == code)?;
             let count = self.number()?;
             let mut kept = Vec::new();
-            for _ in 0..self.number()? {
+            for number in 0..self.number()? {
+                // More are never recorded, and each takes many times the memory that it takes here.
+                if number >= KEPT as u64 {
+                    return None;
+                }
                 kept.push(Violation { rule, offset: self.number()?, path: self.bytes()?.to_vec() });
             }
             violations.restore(rule, count, kept);

@@ -46,7 +46,11 @@ impl LayerBlobs<'_> {
         for content in wanted {
             let place = content.digest().and_then(|digest| places.get(&digest));
             match place {
-                Some((layer, offset)) => drop(by_layer.entry(layer).or_default().insert(offset, content)),
+                Some((layer, offset)) => {
+                    if by_layer.entry(layer).or_default().insert(offset, content).is_some() {
+                        return Err(overlapping(layer));
+                    }
+                }
                 None if places.has(content) => each(content, &mut io::empty())?,
                 None => return Err(io::ErrorKind::NotFound.into()),
             }
@@ -55,16 +59,22 @@ impl LayerBlobs<'_> {
             let mut stream = self.stream(layer)?;
             let mut at = 0;
             for (offset, content) in contents {
-                skip(&mut stream, offset - at)?;
+                // An index that somebody else made may say anything.
+                let gap = offset.checked_sub(at).ok_or_else(|| overlapping(layer))?;
+                skip(&mut stream, gap)?;
                 let digest = content.digest().ok_or(io::ErrorKind::NotFound)?;
                 let mut bytes = Verified::new(&mut stream, digest, content.size());
                 each(content, &mut bytes)?;
                 io::copy(&mut bytes, &mut io::sink())?;
-                at = offset + content.size();
+                at = offset.saturating_add(content.size());
             }
         }
         Ok(())
     }
+}
+
+fn overlapping(layer: usize) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the index of layer {layer} has two files in one place"))
 }
 
 fn skip(stream: &mut impl Read, amount: u64) -> io::Result<()> {
