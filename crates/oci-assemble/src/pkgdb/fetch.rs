@@ -20,7 +20,7 @@ pub fn read_at_once(tree: &FileTree, contents: &dyn Contents) -> Result<Option<P
     }
     let wanted: BTreeSet<Content> = wanted.iter().filter_map(|path| tree.content(path)).cloned().collect();
     let mut fetched = Fetched { whole: BTreeMap::new(), rest: contents };
-    if wanted.iter().map(Content::size).sum::<u64>() <= FETCH_MAX {
+    if wanted.iter().map(Content::size).fold(0, u64::saturating_add) <= FETCH_MAX {
         let keep = &mut |content: &Content, stream: &mut dyn Read| {
             let mut bytes = Vec::new();
             stream.read_to_end(&mut bytes)?;

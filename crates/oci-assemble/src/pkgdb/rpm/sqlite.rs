@@ -1,13 +1,14 @@
 //! The blobs of table `Packages`, by `SQLite` over a copy in memory.
 
 use std::collections::BTreeSet;
-use std::io::{Cursor, Read};
+use std::io::{self, Cursor, ErrorKind, Read};
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 
 use super::{DATABASE_MAX, PkgDbError, VERSION_PLAIN, VERSIONS};
+use crate::layer::WholeError;
 use crate::tree::TreePath;
 
 /// The largest value accepted: a header of rpm has at most 256 MiB.
@@ -28,7 +29,14 @@ pub(super) fn blobs(
     let damaged = |what| PkgDbError::Damaged { path: path.clone(), what };
     // A database in memory has no log: say so in the header, as `PRAGMA journal_mode=DELETE` would.
     let mut head = [0; VERSIONS.end];
-    bytes.read_exact(&mut head).map_err(|_| damaged("it is too short"))?;
+    let unread = |source| PkgDbError::Read(WholeError::Read { path: path.clone(), source });
+    bytes.read_exact(&mut head).map_err(|error| match error.kind() {
+        ErrorKind::UnexpectedEof => damaged("it is too short"),
+        _ => unread(error),
+    })?;
+    // What SQLite says of an error while it reads is less than the error.
+    let mut failed = None;
+    let mut bytes = Noting { bytes, failed: &mut failed };
     head[VERSIONS].fill(VERSION_PLAIN);
     let mut query = || -> rusqlite::Result<Option<Result<(), PkgDbError>>> {
         let mut database = Connection::open_in_memory()?;
@@ -63,7 +71,30 @@ pub(super) fn blobs(
         }
         Ok(Some(Ok(())))
     };
-    query()
+    let result = query();
+    if let Some(error) = failed {
+        return Err(unread(error));
+    }
+    result
         .map_err(|source| PkgDbError::Sqlite { path: path.clone(), source })?
         .ok_or_else(|| damaged("it has no proper table of packages"))?
+}
+
+/// Keeps the error that ended a stream.
+struct Noting<'a, R> {
+    bytes: R,
+    failed: &'a mut Option<io::Error>,
+}
+
+impl<R: Read> Read for Noting<'_, R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.bytes.read(out).map_err(|error| {
+            let kind = error.kind();
+            // One that is tried again is none.
+            if kind != ErrorKind::Interrupted {
+                *self.failed = Some(error);
+            }
+            kind.into()
+        })
+    }
 }

@@ -163,3 +163,36 @@ fn refuses_what_is_no_database_of_rpm() {
     let error = read(&tree, &Memory::default()).unwrap_err();
     assert_eq!(error.to_string(), "/usr/share/rpm/rpmdb.sqlite is no usable SQLite database");
 }
+
+/// A layer that cannot be read is not a damaged database.
+#[test]
+fn errors_of_the_source_are_told_as_they_are() {
+    struct Broken(u64);
+    impl crate::layer::Contents for Broken {
+        fn open<'a>(&'a self, _: &'a crate::tree::Content) -> std::io::Result<Box<dyn std::io::Read + 'a>> {
+            struct Ends(u64);
+            impl std::io::Read for Ends {
+                fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+                    if self.0 == 0 {
+                        return Err(std::io::Error::other("the network is gone"));
+                    }
+                    let amount = out.len().min(usize::try_from(self.0).unwrap());
+                    out[..amount].fill(b'x');
+                    self.0 -= amount as u64;
+                    Ok(amount)
+                }
+            }
+            Ok(Box::new(Ends(self.0)))
+        }
+    }
+    let mut tree = FileTree::new();
+    add_file(&mut tree, "usr/share/rpm/rpmdb.sqlite", 0o644, vec![0; 4096]);
+    for after in [0, 1000] {
+        let error = read(&tree, &Broken(after)).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(
+            (error.to_string().as_str(), cause.as_str()),
+            ("cannot read /usr/share/rpm/rpmdb.sqlite", "the network is gone")
+        );
+    }
+}
