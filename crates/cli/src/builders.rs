@@ -12,7 +12,7 @@ use kmod_stage::build::packages::PackagesWork;
 use kmod_stage::build::{Builder, BuiltStage, LockedKernel, PinnedStage, Start, Work, commands};
 use kmod_stage::builder::{ImageId, PodmanArgument, PodmanSettings};
 use kmod_stage::bundle::{BundleStore, PackageRecord, Reuse};
-use kmod_stage::podman::{Cancel, ImageSource, Podman, Withheld};
+use kmod_stage::podman::{Cancel, ImageSource, Podman, RuntimeError, Withheld};
 use kmod_stage::private::PrivateDir;
 use oci_assemble::image::{Digest, ImageReference};
 use oci_assemble::plan::lock::Package;
@@ -227,7 +227,9 @@ pub(crate) fn workshop(
 /// A builder that runs nothing, and has what is kept of earlier builds on this machine.
 fn kept(base: &OpenedImage, tools: Option<&OpenedImage>, settings: &BuilderSettings<'_>) -> Result<Workshop, Failure> {
     let path = settings.cache.as_ref().map(|cache| cache.join("bundles")).filter(|path| path.is_dir());
-    let path = path.ok_or_else(|| Failure::new(Class::Unavailable, "no results of stages are kept here yet"))?;
+    let path = path.ok_or_else(|| {
+        Failure::of(Class::Unavailable, "no results of stages are kept here yet", RuntimeError::Withheld)
+    })?;
     // Nothing starts from it.
     let start = |image: &OpenedImage| Start {
         image: ImageSource::Layout { directory: PathBuf::new(), manifest: image.digest },

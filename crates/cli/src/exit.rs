@@ -92,6 +92,15 @@ impl Failure {
         chain(error).find_map(store_error).is_some_and(absent)
     }
 
+    /// Whether a container would have had to run, and this is a plan.
+    pub(crate) fn is_withheld(&self) -> bool {
+        let Some(error) = self.source.as_deref().map(|source| source as &(dyn Error + 'static)) else { return false };
+        chain(error).any(|error| {
+            matches!(error.downcast_ref(), Some(RuntimeError::Withheld))
+                || matches!(error.downcast_ref(), Some(BuildError::Runtime(RuntimeError::Withheld)))
+        })
+    }
+
     /// With lines that say more.
     pub(crate) fn lines(mut self, lines: impl IntoIterator<Item = String>) -> Self {
         self.output.extend(lines);

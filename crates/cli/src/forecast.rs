@@ -41,8 +41,10 @@ pub(crate) enum Foreseen {
     Appended(Forecast, Option<String>),
     /// Cut anew.
     Cut(Cut),
-    /// A stage has to run first, or would fail: why. Where the whole image is cut anew, how the base is without it.
+    /// A stage has to run first: why. Where the whole image is cut anew, how the base is without it.
     Unknown(String, Option<Cut>),
+    /// A build would fail: why.
+    Fails(String),
 }
 
 impl Asked<'_> {
@@ -54,12 +56,18 @@ impl Asked<'_> {
         let recut = Recut::of(job, None, source, prepared, cache, blobs, ui)?;
         let root = job.root.try_clone().context(Class::Io, "opening the recipe's directory again")?;
         let host = HostContents::new(root);
+        let unknown = |why: String| {
+            let of_base = |recut: &Recut| recut.cut(&prepared.base.image, base.tree(), &kept, prepared);
+            Ok(Foreseen::Unknown(why, recut.as_ref().map(of_base).transpose()?))
+        };
+        if job.recipe().modules.sign.is_some() {
+            // The key may be elsewhere, and a plan has no use for it but this.
+            return unknown("modules are signed when the recipe is built".into());
+        }
         let drafted = match self.draft(base, &kept, &host) {
             Ok(drafted) => drafted,
-            Err(why) => {
-                let of_base = |recut: Recut| recut.cut(&prepared.base.image, base.tree(), &kept, prepared);
-                return Ok(Foreseen::Unknown(why.to_string(), recut.map(of_base).transpose()?));
-            }
+            Err(why) if why.is_withheld() => return unknown(why.to_string()),
+            Err(why) => return Ok(Foreseen::Fails(why.to_string())),
         };
         let mut sources: Vec<&dyn Contents> = vec![&kept, &host];
         sources.extend(drafted.contents.iter().map(|contents| &**contents as &dyn Contents));
@@ -93,9 +101,7 @@ impl Asked<'_> {
             ui,
         };
         let mut builds = Builds::new(job, &prepared.base, Some(builder), held);
-        // The key for modules may be on another machine.
-        let settings = StageSettings { sign: true, workspace: settings.workspace.clone(), ..*settings };
-        let groups = wire::groups(job, &settings, &mut builds)?;
+        let groups = wire::groups(job, settings, &mut builds)?;
         let architecture = &prepared.base.image.config().platform.architecture;
         let drafted = draft(&groups, base.tree(), &[kept, host], prepared.epoch, architecture);
         drafted.context(Class::Data, format!("assembling {}", job.recipe().image.name))
@@ -108,6 +114,7 @@ impl Foreseen {
         match self {
             Self::Appended(forecast, previous) => json!({ "previous": previous, "forecast": forecast }),
             Self::Cut(cut) => json!({ "cut": cut_json(cut, prepared) }),
+            Self::Fails(why) => json!({ "fails": why }),
             Self::Unknown(why, None) => json!({ "unknown": why }),
             Self::Unknown(why, Some(cut)) => json!({ "unknown": why, "cut": cut_json(cut, prepared) }),
         }
@@ -122,6 +129,7 @@ impl Foreseen {
                 format!("\n# The new layers, as they would be now.\n{}", forecast.render(previous.as_deref(), bytes))
             }
             Self::Cut(found) => format!("\n# Base and additions, cut into layers.\n{}", cut(found)),
+            Self::Fails(why) => format!("\n# A build would fail now.\n  {}\n", why.replace('\n', "\n  ")),
             Self::Unknown(why, of_base) => {
                 let why = why.replace('\n', "\n  ");
                 let why = format!("\n# The new layers are not known before the recipe is built.\n  {why}\n");
