@@ -18,8 +18,10 @@ import argparse, json, os, shutil, subprocess, sys, time
 HERE = os.path.dirname(os.path.abspath(__file__))
 LAYERS = (32, 64, 128)
 FLOOR = 500
-# MiB, and times the CPU of zstd -3 over the same tar.
-CAP, CPU = 256, 1.5
+# MiB.
+CAP = 256
+# Times the CPU of gzip -6 over the same tar: 15 seconds were asked for where chunkah, which compresses by gzip, took 60.
+CPU = 0.25
 MB = 1e6
 
 
@@ -140,17 +142,19 @@ class Bench:
     def cost(self):
         """What cutting A costs, nothing known before; with a cap on memory the same image must come out. True when the goals
         are met."""
-        # Machines differ, and a busy one takes more CPU seconds for the same work: zstd over the same tar is the yardstick.
-        yardstick = run(["zstd", "-3", "-T1", "-q", "-c", self.path("A.tar")], sink=True)[1]
-        print(f"zstd -3 over the same tar: {yardstick:.1f} CPU s", flush=True)
+        # Machines differ, and a busy one takes more CPU seconds for the same work: gzip over the same tar is the yardstick. zstd
+        # over it is what no program can be below that compresses as well, and this one decodes the source and hashes four times.
+        yardstick = run(["gzip", "-6", "-c", self.path("A.tar")], sink=True)[1]
+        zstd = run(["zstd", "-3", "-T1", "-q", "-c", self.path("A.tar")], sink=True)[1]
+        print(f"over the same tar: gzip -6 {yardstick:.1f} CPU s, zstd -3 {zstd:.1f}", flush=True)
         digests, goals = set(), []
         for options in ((), ("--memory", f"{CAP}M")):
             out, cpu, wall, memory = self.cut("A", 64, options=options)
             digests.add(tuple(layers(out)))
-            goals.append((f"CPU: at most {CPU} times zstd", cpu <= CPU * yardstick, f"{cpu / yardstick:.2f}"))
+            goals.append((f"CPU: at most {CPU} times gzip", cpu <= CPU * yardstick, f"{cpu / yardstick:.2f}"))
             if options:
                 goals.append((f"memory: at most {CAP} MiB", memory <= CAP, f"{memory:.0f} MiB"))
-            print(f"cut A into 64, {' '.join(options) or 'memory as it is'}: {cpu:.1f} CPU s ({cpu / yardstick:.2f} times zstd), {wall:.1f} s, {memory:.0f} MiB", flush=True)
+            print(f"cut A into 64, {' '.join(options) or 'memory as it is'}: {cpu:.1f} CPU s ({cpu / yardstick:.2f} times gzip, {cpu / zstd:.2f} times zstd), {wall:.1f} s, {memory:.0f} MiB", flush=True)
         if len(digests) != 1:
             sys.exit("the cap on memory changed the image")
         again = self.cut("A2", 64, previous=os.path.join(self.cuts, "A-64-fresh"))
