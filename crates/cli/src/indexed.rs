@@ -7,7 +7,8 @@ use oci_assemble::image::{Descriptor, Digest, ImageReference, MAX_MANIFEST, Mani
 use oci_assemble::layer::{Gate, LayerIndex};
 use oci_assemble::publish::indexes::{Found, artifact, find};
 use oci_assemble::publish::referrers::RegistryReferrers;
-use oci_assemble::publish::verify::What;
+use oci_assemble::publish::sign::Signer;
+use oci_assemble::publish::verify::{What, verify};
 use oci_assemble::publish::{Attached, ReferrerSource, ReferrerStore, Untagged};
 use oci_assemble::store::layers::{ImageLayers, IndexCache, ReadOptions};
 use oci_assemble::store::{BlobSource, read_document, resolve};
@@ -85,12 +86,23 @@ pub(crate) fn is_image(manifest: &Manifest) -> bool {
     !manifest.layers.is_empty() && manifest.layers.iter().all(|layer| layer.media_type.encoding().is_some())
 }
 
+/// Whether all of these signers have signed something.
+pub(crate) fn signed_by(signers: &[&dyn Signer], store: &dyn ReferrerSource, artifact: &Descriptor) -> bool {
+    let has_signed = |signer: &&dyn Signer| {
+        let who = signer.signatory();
+        who.is_some_and(|(who, root)| verify(store, artifact, &What::Signature, &who, root).is_ok())
+    };
+    !signers.is_empty() && signers.iter().all(has_signed)
+}
+
 /// Attaches to each image that is about to be tagged the indexes of its layers, which are read from `blobs` where `known`
-/// does not have them: what is there already may be anybody's, so only what was made here is given, to be signed.
+/// does not have them. What is there already may be anybody's: it stays if it is `own`, and else only what was made here is
+/// given, to be signed.
 pub(crate) fn attach<'r>(
     untagged: Untagged<'r>,
     blobs: &dyn BlobSource,
     known: &dyn IndexCache,
+    own: &dyn Fn(&dyn ReferrerSource, &Descriptor) -> bool,
     ui: Ui,
 ) -> Result<(Untagged<'r>, Vec<Descriptor>), Failure> {
     let images: Vec<Descriptor> =
@@ -101,6 +113,12 @@ pub(crate) fn attach<'r>(
         let what = || format!("indexing the layers of {}", image.digest);
         let document = read_document(blobs, &image, MAX_MANIFEST).context(Class::Data, what())?;
         if !is_image(&Manifest::parse(&document, Some(&image.media_type)).context(Class::Data, what())?) {
+            continue;
+        }
+        let there = find(&store, &image.digest, &mut |artifact| own(&store, artifact)).context(Class::Data, what())?;
+        if let Some(found) = there {
+            attached.push(listed(&image, found.artifact.digest, true));
+            artifacts.push(plain(&found.artifact));
             continue;
         }
         let opened = resolve(blobs, &image, None).context(Class::Data, what())?.image;
@@ -117,17 +135,27 @@ pub(crate) fn attach<'r>(
             let size: u64 = made.blobs.iter().map(|(blob, _)| blob.size).sum();
             ui.say(&format!("{}: the indexes of its layers are attached, {}", image.digest, bytes(size)));
         }
-        attached.push(Attached {
-            kind: "indexes".to_owned(),
-            format: "referrer".to_owned(),
-            subject: image.digest,
-            digest: descriptor.digest,
-            tag: None,
-            identity: None,
-            log_index: None,
-            before,
-        });
-        artifacts.push(Descriptor::new(descriptor.media_type, descriptor.digest, descriptor.size));
+        attached.push(listed(&image, descriptor.digest, before));
+        artifacts.push(plain(&descriptor));
     }
     Ok((untagged.attached(attached), artifacts))
+}
+
+/// What is signed: no annotations of a listing.
+fn plain(descriptor: &Descriptor) -> Descriptor {
+    Descriptor::new(descriptor.media_type.clone(), descriptor.digest, descriptor.size)
+}
+
+/// As a receipt says it.
+fn listed(image: &Descriptor, digest: Digest, before: bool) -> Attached {
+    Attached {
+        kind: "indexes".to_owned(),
+        format: "referrer".to_owned(),
+        subject: image.digest,
+        digest,
+        tag: None,
+        identity: None,
+        log_index: None,
+        before,
+    }
 }

@@ -1,12 +1,13 @@
 //! `assemble mirror`: copy an image, byte for byte.
 
+use std::cell::LazyCell;
 use std::path::Path;
 use std::sync::Arc;
 
 use oci_assemble::image::{Descriptor, ImageReference, PinnedReference, RegistryReference};
 use oci_assemble::publish::sign::Signer;
 use oci_assemble::publish::verify::What;
-use oci_assemble::publish::{Content, Mounts, Untagged};
+use oci_assemble::publish::{Content, Mounts, ReferrerSource, Untagged};
 use oci_assemble::store::registry::{Access, Kept, Repository};
 use oci_assemble::store::{
     Ambient, BlobSource, CacheDir, MirrorOptions, Mirrored, Platforms, Transaction, mirror, open_local,
@@ -110,7 +111,13 @@ fn to_registry(
         let receipt = pushing.run(&*source, |untagged| {
             let untagged = carried(attached.as_ref(), untagged, ui)?;
             let (untagged, indexes) = if args.index {
-                indexed::attach(untagged, &*source, index_cache(cache), ui)?
+                // Asked for once something is there; what signs later begins anew, as reading layers takes its time.
+                let early = LazyCell::new(|| signers.map(|signers| signers::open(signers, ui)));
+                let own = |store: &dyn ReferrerSource, artifact: &Descriptor| {
+                    let Some(Ok(signers)) = &*early else { return false };
+                    indexed::signed_by(&signers.iter().map(AsRef::as_ref).collect::<Vec<_>>(), store, artifact)
+                };
+                indexed::attach(untagged, &*source, index_cache(cache), &own, ui)?
             } else {
                 (untagged, Vec::new())
             };

@@ -76,7 +76,8 @@ pub(crate) fn run(args: &PublishArgs, ui: Ui, cache: Option<&Path>) -> Result<()
             // What was verified of a base is passed on.
             let claims = || made.iter().filter_map(|made| made.base.claims.as_ref()).flat_map(Claims::ask).collect();
             let known = ClaimedIndexes::new(index_cache(cache.as_ref()), claims);
-            indexed::attach(untagged, &source, &known, ui)?
+            // An image that was published before is one that was built before: its indexes are known.
+            indexed::attach(untagged, &source, &known, &|_, _| false, ui)?
         } else {
             (untagged, Vec::new())
         };
