@@ -40,12 +40,13 @@ fn every_file_of_tests_is_compiled() {
     let names = |folder: &Path| -> BTreeSet<String> {
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     };
-    let declared: BTreeSet<String> = include_str!("main.rs")
-        .lines()
-        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
-        .map(|name| format!("{name}.rs"))
-        .chain(["main.rs".into(), "golden".into()])
-        .collect();
-    assert_eq!(names(&here.join("e2e")), declared);
+    let declared = |text: &str| -> BTreeSet<String> {
+        let modules = text.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+        modules.map(|name| format!("{name}.rs")).collect()
+    };
+    let mut own = declared(include_str!("main.rs"));
+    own.extend(["main.rs", "golden", "messages"].map(str::to_owned));
+    assert_eq!(names(&here.join("e2e")), own);
+    assert_eq!(names(&here.join("e2e/messages")), declared(include_str!("messages.rs")));
     assert_eq!(names(&here), ["e2e".to_owned()].into(), "one test binary");
 }
