@@ -2,11 +2,14 @@
 
 use std::fs;
 
-use oci_assemble::image::{Descriptor, ImageReference};
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use oci_assemble::image::{Descriptor, ImageReference, Index, Manifest, MediaType};
 use oci_assemble::layer::{IndexOptions, LayerIndex, index};
 use oci_assemble::publish::ReferrerStore;
 use oci_assemble::publish::indexes::artifact;
 use oci_assemble::publish::referrers::{Artifact, RegistryReferrers};
+use oci_assemble::store::Layout;
 use oci_assemble::store::registry::{Access, Anonymous, Client, ClientOptions, Repository};
 use oci_assemble::testing::registry::{Settings, TestRegistry};
 use serde_json::Value;
@@ -126,6 +129,33 @@ fn what_is_published_can_be_built_upon_in_the_same_way() {
     run.digest();
     assert!(registry.is_whole("tier/three"));
     assert_eq!(got[got.len() - 2..], [false, false], "{run:?}");
+}
+
+/// Builders of others list their attestations beside images, as manifests whose layers are no layers.
+#[test]
+fn what_is_no_image_has_no_indexes() {
+    let scene = Scene::new();
+    let (registry, _) = upstream(&scene);
+    let dir = Dir::open_ambient_dir(scene.path("wide"), ambient_authority()).unwrap();
+    let layout = Layout::write(dir).unwrap();
+    let statement = layout.put_bytes("application/vnd.in-toto+json".into(), b"{\"_type\": \"x\"}").unwrap();
+    let config = br#"{"architecture": "unknown", "os": "unknown", "rootfs": {"type": "layers", "diff_ids": []}}"#;
+    let config = layout.put_bytes("application/vnd.oci.image.config.v1+json".into(), config).unwrap();
+    let attestation = Manifest::new(config, vec![statement]).to_bytes();
+    let mut attestation = layout.put_bytes(MediaType::ImageManifest, &attestation).unwrap();
+    attestation.platform = Some("unknown/unknown".parse().unwrap());
+    let index = Index { manifests: vec![scene.image("wide").descriptor(), attestation], ..Index::default() };
+    let index = layout.put_bytes(MediaType::ImageIndex, &index.to_bytes()).unwrap();
+    layout.commit(Some("latest"), &index).unwrap();
+    let up = format!("docker://{}/up/base:10", registry.host());
+    let pushed = scene.run(&["push", "oci:wide:latest", &up, "--insecure"]);
+    assert_eq!(pushed.code, 0, "{pushed:?}");
+    let dry = mirror(&scene, &registry, &["--index", "--dry-run"]);
+    assert_eq!(dry.stdout.matches("  indexes\n").count(), 1, "{dry:?}");
+    let made = attached(&mirror(&scene, &registry, &["--index", "--json"]));
+    let subject = made["subject"].as_str().unwrap();
+    assert_ne!(subject, index.digest.to_string());
+    assert!(registry.is_whole("tier/one"));
 }
 
 /// An image must not depend on what somebody without a key says.
