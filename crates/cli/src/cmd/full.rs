@@ -190,7 +190,7 @@ fn brought(map: ComponentMap, drafts: &[LayerDraft]) -> ComponentMap {
 }
 
 /// Where the recipe publishes to, under each tag that is known before the image is.
-fn published(recipe: &Recipe) -> Vec<ImageReference> {
+pub(crate) fn published(recipe: &Recipe) -> Vec<ImageReference> {
     let Some(ImageReference::Registry(place)) = &recipe.publish.to else { return Vec::new() };
     let known = recipe.publish.tags.iter().filter_map(|tag| fill(tag, &TagWords::default()).ok());
     known.map(|tag| ImageReference::Registry(RegistryReference { tag: Some(tag), ..place.clone() })).collect()

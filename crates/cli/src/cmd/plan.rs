@@ -17,6 +17,7 @@ use oci_assemble::store::{CacheDir, KeptContents};
 use serde_json::Value;
 
 use super::build::Prepared;
+use super::full::published;
 use crate::args::{PlanArgs, Sandbox};
 use crate::builders::TOOL;
 use crate::env;
@@ -35,7 +36,11 @@ pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
         StageSettings { sandbox: Sandbox::Auto, workspace: env::temp_dir(), jobs: env::processors(), sign: false };
     let mut held = Held::new(&job, false)?;
     held.check_sources(&job)?;
-    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, None, ui, None, &held)?;
+    // What is only published replaces what is there.
+    let recipe = job.recipe();
+    let place = recipe.output.image.is_none().then(|| published(recipe).first().map(ToString::to_string)).flatten();
+    let place = place.as_deref();
+    let prepared = Prepared::new(&job, &args.source, cache.as_ref(), &blobs, &settings, None, ui, place, &held)?;
     let layers = merged(&prepared.base, cache.as_ref(), settings.jobs, Gate::Refuse, ui)?;
     super::build::check_kernel(&job, layers.tree())?;
     let contents = KeptContents::new(&layers, cache.as_deref());

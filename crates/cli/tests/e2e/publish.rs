@@ -92,6 +92,19 @@ fn a_base_in_the_same_registry_is_mounted_and_read_once() {
 }
 
 #[test]
+fn a_plan_says_what_clients_of_the_published_image_would_download() {
+    let (scene, registry) = published();
+    let plan = || scene.run(&["plan", "-r", "recipe.toml", "--insecure"]);
+    let first = plan();
+    let output = format!("output    docker://{}/ours/host:latest\n", registry.host());
+    assert!(first.stdout.contains(&output) && first.stdout.contains("as there is no image before"), "{first:?}");
+    publish(&scene, &[]).digest();
+    let second = plan();
+    let words = format!("for who has docker://{}/ours/host:latest", registry.host());
+    assert!(second.stdout.contains("expected download: 0 B of ") && second.stdout.contains(&words), "{second:?}");
+}
+
+#[test]
 fn layouts_of_images_with_bases_in_registries_are_whole() {
     let (scene, registry) = published();
     let digest = publish(&scene, &[]).digest();
