@@ -54,7 +54,7 @@ pub(crate) fn ready(args: &SignerArgs, ui: Ui) -> Result<(), Failure> {
 
 /// Whether the identity of the pipeline can sign in this form.
 pub(crate) fn ready_without_key(args: &ServiceArgs, format: Format, ui: Ui) -> Result<(), Failure> {
-    token(args)?;
+    token(args, ui)?;
     services(args, ui)?;
     root(args)?;
     if format != Format::Bundle && args.log_version == LogVersion::V2 {
@@ -73,7 +73,7 @@ fn root(args: &ServiceArgs) -> Result<Option<TrustRoot>, Failure> {
 
 /// The identity of the pipeline, which has a certificate from now on, for some minutes.
 pub(crate) fn keyless(args: &ServiceArgs, ui: Ui) -> Result<Box<dyn Signer>, Failure> {
-    let token = token(args)?;
+    let token = token(args, ui)?;
     let services = services(args, ui)?;
     let root = root(args)?;
     if root.is_none() {
@@ -103,15 +103,19 @@ fn services(args: &ServiceArgs, ui: Ui) -> Result<Services, Failure> {
                 .context(Class::Usage, format!("reading the signing configuration {}", file.display()))
         }
     };
+    services.map(|services| Services { retry: retry(ui), ..services })
+}
+
+/// Services are asked again, and that is said.
+fn retry(ui: Ui) -> Retry {
     let heard = move |error: &ServiceError, wait: Duration| {
         ui.say(&format!("{error}; trying again in {:.1} s", wait.as_secs_f32()));
     };
-    let retry = Retry { heard: Some(Arc::new(heard)), ..Retry::default() };
-    services.map(|services| Services { retry, ..services })
+    Retry { heard: Some(Arc::new(heard)), ..Retry::default() }
 }
 
 /// The identity token: of the file that is named, of GitLab (`SIGSTORE_ID_TOKEN`), or of GitHub, which is asked for it.
-pub(crate) fn token(args: &ServiceArgs) -> Result<Token, Failure> {
+pub(crate) fn token(args: &ServiceArgs, ui: Ui) -> Result<Token, Failure> {
     let now = now()?;
     let parse = |text: &str, from: &str| {
         Token::parse(text, now).context(Class::Permission, format!("reading the identity token {from}"))
@@ -124,7 +128,8 @@ pub(crate) fn token(args: &ServiceArgs) -> Result<Token, Failure> {
     }
     let github = (env::text("ACTIONS_ID_TOKEN_REQUEST_URL"), env::text("ACTIONS_ID_TOKEN_REQUEST_TOKEN"));
     if let (Some(url), Some(bearer)) = github {
-        let token = github_token(&url, &bearer).context(Class::Unavailable, "asking GitHub for an identity token")?;
+        let token = github_token(&url, &bearer, &retry(ui))
+            .context(Class::Unavailable, "asking GitHub for an identity token")?;
         return parse(&token, "of GitHub");
     }
     let text = "there is no identity token to sign with";

@@ -12,6 +12,7 @@ use sigstore_types::{DerCertificate, KindVersion, SignatureBytes, TransparencyLo
 
 use super::key::{KeyError, SigningKey, pem_text};
 use super::proof::{Maker, Message, Proof, encode, envelope_json};
+use super::retry::Retry;
 use super::services::{RekorVersion, Service, ServiceError, Services, ServicesError, client, is_safe};
 use crate::image::Epoch;
 
@@ -75,7 +76,11 @@ impl Token {
 
 /// The token that a job of GitHub may ask for: `url` and `bearer` are the job's `ACTIONS_ID_TOKEN_REQUEST_URL` and
 /// `ACTIONS_ID_TOKEN_REQUEST_TOKEN`.
-pub fn github_token(url: &str, bearer: &str) -> Result<String, ServiceError> {
+pub fn github_token(url: &str, bearer: &str, retry: &Retry) -> Result<String, ServiceError> {
+    retry.run(bearer.as_bytes(), || asked_once(url, bearer))
+}
+
+fn asked_once(url: &str, bearer: &str) -> Result<String, ServiceError> {
     #[derive(Deserialize)]
     struct Answer {
         value: String,
@@ -264,5 +269,42 @@ impl Session {
     /// What the log speaks.
     pub fn log_version(&self) -> RekorVersion {
         self.services.rekor.version
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn github_is_asked_again_when_it_is_busy() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/token?api-version=2.0", listener.local_addr().unwrap());
+        let served = std::thread::spawn(move || {
+            let body = "{\"count\": 1, \"value\": \"a.b.c\"}";
+            let good = format!("200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+            ["503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", &good].map(|answer| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    request.extend_from_slice(&byte);
+                }
+                stream.write_all(format!("HTTP/1.1 {answer}").as_bytes()).unwrap();
+                String::from_utf8(request).unwrap()
+            })
+        });
+        let retry = Retry { tries: 3, base: Duration::from_millis(1), heard: None };
+        assert_eq!(github_token(&url, "bearer", &retry).unwrap(), "a.b.c");
+        for request in served.join().unwrap() {
+            assert!(request.starts_with("GET /token?api-version=2.0&audience=sigstore HTTP/1.1\r\n"), "{request}");
+            assert!(request.to_lowercase().contains("\r\nauthorization: bearer bearer\r\n"), "{request}");
+        }
     }
 }
