@@ -86,6 +86,13 @@ pub(crate) fn is_image(manifest: &Manifest) -> bool {
     !manifest.layers.is_empty() && manifest.layers.iter().all(|layer| layer.media_type.encoding().is_some())
 }
 
+/// Says that indexes which nobody signs are of no use yet.
+pub(crate) fn unsigned(indexes: &[Descriptor], ui: Ui) {
+    if !indexes.is_empty() {
+        ui.say("note: builds believe indexes only of who must have signed the base, and nobody signs these");
+    }
+}
+
 /// Whether all of these signers have signed something.
 pub(crate) fn signed_by(signers: &[&dyn Signer], store: &dyn ReferrerSource, artifact: &Descriptor) -> bool {
     let has_signed = |signer: &&dyn Signer| {

@@ -15,6 +15,7 @@ use oci_assemble::store::registry::Repository;
 use super::sign::{LARGEST, report};
 use crate::args::{PublishArgs, RecipeArgs};
 use crate::exit::{Class, Context, Failure};
+use crate::indexed;
 use crate::ui::Ui;
 use crate::wire::Job;
 use crate::{provenance, signers};
@@ -119,6 +120,7 @@ impl<'a> Attaching<'a> {
     ) -> Result<Untagged<'r>, Failure> {
         let publish = &self.recipe.publish;
         if publish.sign.is_empty() {
+            indexed::unsigned(indexes, ui);
             return Ok(untagged);
         }
         // Begun as late as can be: its certificate is good for some minutes.

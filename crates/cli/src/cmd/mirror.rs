@@ -146,7 +146,10 @@ fn signed<'r>(
     indexes: &[Descriptor],
     ui: Ui,
 ) -> Result<Untagged<'r>, Failure> {
-    let Some(args) = signers else { return Ok(untagged) };
+    let Some(args) = signers else {
+        indexed::unsigned(indexes, ui);
+        return Ok(untagged);
+    };
     let signers = signers::open(args, ui)?;
     let signers: Vec<&dyn Signer> = signers.iter().map(AsRef::as_ref).collect();
     let signing = Signing { place, signers: &signers, format: args.format.into(), ui };

@@ -163,7 +163,8 @@ fn what_is_no_image_has_no_indexes() {
 fn indexes_are_believed_when_who_must_have_signed_the_base_has_signed_them() {
     let scene = scene();
     let (registry, layers) = upstream(&scene);
-    mirror(&scene, &registry, &["--index"]);
+    let unsigned = mirror(&scene, &registry, &["--index"]);
+    assert!(unsigned.stderr.contains("nobody signs these"), "{unsigned:?}");
     recipe(&scene, &registry, "");
     let (run, all) = build(&scene, &registry, &layers);
     assert!(all.iter().all(|got| *got), "nobody must have signed it, so nobody is believed: {run:?}");
