@@ -15,6 +15,7 @@ const FETCH_MAX: u64 = 512 << 20;
 /// As [`read`], with the files fetched in one pass over the layers.
 pub fn read_at_once(tree: &FileTree, contents: &dyn Contents) -> Result<Option<Packages>, PkgDbError> {
     let wanted = detect(tree).map(|location| files(tree, &location)).unwrap_or_default();
+    // One file is opened once anyway, and may be large: rpm's.
     if wanted.len() == 1 {
         return read(tree, contents);
     }
