@@ -95,7 +95,7 @@ def main():
     args.peers = args.peers and os.path.abspath(args.peers)  # the work is done in another directory
     base = os.path.join(os.path.abspath(args.work), "base")
     assemble = os.path.abspath(args.assemble)
-    scratch = tempfile.mkdtemp(prefix="bench-", dir=args.peers and os.path.join(os.path.abspath(args.peers), "work") or os.path.abspath(args.work))
+    scratch = tempfile.mkdtemp(prefix="bench-", dir=args.peers and os.path.join(os.path.abspath(args.peers), "exchange") or os.path.abspath(args.work))
     try:
         run(args, base, assemble, scratch)
     finally:

@@ -20,7 +20,7 @@ cargo build --quiet --locked --workspace --example sigstore
 double=$(realpath "${CARGO_TARGET_DIR:-target}")/debug/examples/sigstore
 
 # Everything of this run is below the directory that chroots have as /w.
-run=$(mktemp -d "$peers/work/run.XXXXXX")
+run=$(mktemp -d "$peers/exchange/run.XXXXXX")
 name=$(basename "$run")
 started=()
 finish() {
