@@ -6,7 +6,7 @@ use oci_assemble::chunk::{
     Chunking, ChunkingOptions, ComponentMap, Components, LABEL, check, draft, largest_first, neutral,
 };
 use oci_assemble::image::{Descriptor, Digest, Encoding, Epoch, History, Image, Layer, MediaType};
-use oci_assemble::layer::{Compression, Contents, LayerDraft, SealOptions, measure};
+use oci_assemble::layer::{Compression, Contents, LayerDraft, SealOptions, Sealer, measure};
 use oci_assemble::pkgdb;
 use oci_assemble::plan::assemble::seal_layer;
 use oci_assemble::store::{CacheDir, Unpacked};
@@ -146,6 +146,8 @@ pub(crate) fn write(
     let sizes: Vec<u64> = cut.chunking.layers.iter().map(|chunk| chunk.bytes).collect();
     let unpacked = Unpacked::new(cache);
     let image = previous.and_then(|previous| previous.image.as_ref());
+    // One thread a layer: many are written at the same time, and the bytes are the same for any number.
+    let sealer = Sealer::new(SealOptions { compression: compressing.new, threads: NonZero::<usize>::MIN });
     let written = largest_first(&sizes, jobs, |number| {
         let draft = cut.drafts[number].clone().with_annotation(LAYER_ANNOTATION, cut.drafts[number].name());
         let context = || format!("writing the layer {}", draft.name());
@@ -158,9 +160,7 @@ pub(crate) fn write(
         {
             return Ok(Written { layer, reused: true });
         }
-        // One thread a layer: many are written at the same time, and the bytes are the same for any number.
-        let options = SealOptions { compression: compressing.new, threads: NonZero::<usize>::MIN };
-        let layer = seal_layer(&draft, contents, output.sink()?, options).context(Class::Io, context())?;
+        let layer = seal_layer(&draft, contents, output.sink()?, &sealer).context(Class::Io, context())?;
         unpacked.remember(&layer.descriptor, &layer.diff_id);
         Ok(Written { layer, reused: false })
     })?;

@@ -10,7 +10,7 @@ use kmod_stage::kernel::{KernelRelease, Kernels};
 use kmod_stage::stage::kernel;
 use oci_assemble::image::{Digest, Epoch, Image, ImageReference};
 use oci_assemble::inspect::lint::{Forbid, LayerFacts, LintInput, LintOptions, LintReport, lint};
-use oci_assemble::layer::{Compression, Contents, Gate, SealOptions, Sources};
+use oci_assemble::layer::{Compression, Contents, Gate, SealOptions, Sealer, Sources};
 use oci_assemble::plan::assemble::{Drafted, draft, seal_layer};
 use oci_assemble::plan::recipe::spec::{KernelPin, OwnBootc};
 use oci_assemble::plan::recipe::{Publish, Recipe};
@@ -288,12 +288,12 @@ fn assemble(
         stored.list()?;
         return Ok(Built::new(&image, prepared, built, &drafted, &report, bootc));
     }
-    let options = SealOptions { compression: prepared.compression, threads: jobs };
+    let sealer = Sealer::new(SealOptions { compression: prepared.compression, threads: jobs });
     for draft in &drafted.drafts {
         let draft = draft.clone().with_annotation(LAYER_ANNOTATION, draft.name());
         let bar = ui.bar(None, &format!("writing layer {}", draft.name()));
         let sink = output.sink()?;
-        let layer = seal_layer(&draft, &sources, sink, options);
+        let layer = seal_layer(&draft, &sources, sink, &sealer);
         bar.finish_and_clear();
         let layer = layer.context(Class::Io, format!("writing the layer {}", draft.name()))?;
         built.push((draft.name().to_owned(), layer.clone()));

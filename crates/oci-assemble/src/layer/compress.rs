@@ -8,13 +8,8 @@ use std::io::{self, Write};
 use std::num::NonZero;
 
 use super::gzip::GzipEncoder;
+use super::zstd_frame::{Contexts, JOB, OVERLAP, ZstdEncoder};
 use crate::image::{Encoding, MediaType};
-
-/// Size of one zstd job: what one worker compresses at a time. 8 MiB keeps two cores busy on layers of a few dozen MB
-/// at 62 MB of memory; 4 MiB costs 0.15 % in size.
-const ZSTD_JOB: u32 = 8 << 20;
-/// log2 of how much of a window one job sees of the job before (6 = the default of levels below 19, a quarter).
-const ZSTD_OVERLAP: u32 = 6;
 
 /// The most threads one layer is compressed by. The bytes are the same for any number, but every zstd worker holds a job
 /// of input, its output and a window: four stay below 150 MB, 64 took 904 MB. A machine with more processors is better
@@ -53,7 +48,7 @@ impl Compression {
             Self::Gzip(level) => format!("gzip:zlib-rs-{ZLIB_RS}:level={level}:block=1MiB"),
             Self::Zstd(level) => {
                 let version = zstd::zstd_safe::version_string();
-                format!("zstd:{version}:level={level}:job={ZSTD_JOB}:overlap={ZSTD_OVERLAP}")
+                format!("zstd:{version}:level={level}:job={JOB}:overlap={OVERLAP}")
             }
             Self::None => "none".into(),
         }
@@ -62,18 +57,21 @@ impl Compression {
     /// A compressor that writes into `sink`, with up to `threads` threads, and no more than four. [`Encoder::finish`]
     /// ends it.
     pub fn encoder<W: Write>(self, sink: W, threads: NonZero<usize>) -> io::Result<Encoder<W>> {
+        self.encoder_in(sink, threads, &Contexts::default())
+    }
+
+    /// As [`Compression::encoder`], in a context of `contexts`, which gets it back.
+    pub(super) fn encoder_in<W: Write>(
+        self,
+        sink: W,
+        threads: NonZero<usize>,
+        contexts: &Contexts,
+    ) -> io::Result<Encoder<W>> {
         let threads = threads.min(WORKERS_MAX);
         Ok(match self {
             Self::None => Encoder::None(sink),
             Self::Gzip(level) => Encoder::Gzip(GzipEncoder::new(sink, level, threads)),
-            Self::Zstd(level) => {
-                let mut encoder = zstd::Encoder::new(sink, level)?;
-                encoder.multithread(u32::try_from(threads.get()).unwrap_or(1))?;
-                encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(ZSTD_JOB))?;
-                encoder.set_parameter(zstd::zstd_safe::CParameter::OverlapSizeLog(ZSTD_OVERLAP))?;
-                encoder.include_checksum(false)?;
-                Encoder::Zstd(encoder)
-            }
+            Self::Zstd(level) => Encoder::Zstd(ZstdEncoder::new(sink, level, threads, contexts)?),
         })
     }
 }
@@ -88,7 +86,7 @@ pub enum Encoder<W: Write> {
     /// One gzip member.
     Gzip(GzipEncoder<W>),
     /// One zstd frame.
-    Zstd(zstd::Encoder<'static, W>),
+    Zstd(ZstdEncoder<W>),
 }
 
 impl<W: Write> std::fmt::Debug for Encoder<W> {

@@ -20,6 +20,7 @@ mod pax;
 mod seal;
 mod whole;
 mod write;
+mod zstd_frame;
 
 pub use compress::{Compression, Encoder};
 pub use decode::{DecodeError, TarStream, decode};
@@ -28,9 +29,10 @@ pub use gate::{Gate, Rule, Violation, Violations};
 pub use gzip::GzipEncoder;
 pub use index::{IndexError, IndexOptions, LayerIndex, Limits, MergedIndex, Places, index};
 pub use part::{PartError, measure};
-pub use seal::{SealOptions, Sealed, seal, seal_delta};
+pub use seal::{SealOptions, Sealed, Sealer, seal, seal_delta};
 pub use whole::{WholeError, start, stream, whole};
 pub use write::{WriteError, write_tar};
+pub use zstd_frame::ZstdEncoder;
 
 #[cfg(test)]
 mod tests;

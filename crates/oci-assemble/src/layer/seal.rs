@@ -1,32 +1,33 @@
 //! Seals a draft: tar, digest of the tar, compression and digest of the blob in one pass.
 //!
-//! One thread reads files and lays out the tar in buffers of 1 MiB; each buffer goes to a thread that computes the
-//! diff_id (one SHA-256 stream cannot be split) and to the compressor, whose output is hashed on its way to the sink.
-//! Channels are bounded, so memory does not depend on the size of the layer.
+//! Files are read straight into a buffer, which goes to the diff_id (one SHA-256 stream cannot be split) and to the
+//! compressor's threads; their output is hashed on its way to the sink. Reading and hashing are five times as fast as a
+//! compressor's thread, so they share one. Memory does not depend on the size of the layer.
 
 use std::io::{self, Write};
 use std::num::NonZero;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Contents;
-use super::compress::Compression;
+use super::compress::{Compression, Encoder};
 use super::draft::LayerDraft;
 use super::write::{Fill, WriteError, fill_tar};
+use super::zstd_frame::Contexts;
 use crate::image::{Digest, Hasher};
-use crate::tree::TreeDelta;
+use crate::tree::{Content, TreeDelta};
 
-/// Size of one buffer: large enough that hand-over costs nothing, small enough to stay in cache.
-const BUFFER: usize = 1 << 20;
-/// Buffers in flight to each consumer; deeper queues gained nothing and cost memory.
-const DEPTH: usize = 8;
+/// Size of the buffer: what is hashed and compressed is still in the processor's cache then.
+const BUFFER: usize = 256 << 10;
+
+/// Bytes of files that one thread of zstd is used for. Two threads take an eighth more CPU than one for the same bytes, and a
+/// layer of this size gains a tenth of a second from them.
+const THREAD_BYTES: u64 = 64 << 20;
 
 /// What decides a layer's bytes beside its draft, and how many threads may work on it (which decides nothing).
 #[derive(Clone, Copy, Debug)]
 pub struct SealOptions {
     /// The compressor.
     pub compression: Compression,
-    /// Compressor threads.
+    /// Compressor threads, at most: a small layer takes fewer.
     pub threads: NonZero<usize>,
 }
 
@@ -43,16 +44,87 @@ pub struct Sealed {
     pub uncompressed: u64,
 }
 
-/// Writes the draft's layer into `sink`.
-///
-/// Law: the same draft and compression give the same [`Sealed`], whatever the sink and the number of threads.
-pub fn seal<W: Write + Send>(
+/// Seals one draft after another, or several at once. The compressor's memory is used again, which saves a twentieth of the
+/// work where many layers are sealed; it is given back with the value.
+pub struct Sealer {
+    options: SealOptions,
+    contexts: Contexts,
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealer").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Sealer {
+    /// A sealer by these options.
+    pub fn new(options: SealOptions) -> Self {
+        Self { options, contexts: Contexts::default() }
+    }
+
+    /// The compressor.
+    pub fn compression(&self) -> Compression {
+        self.options.compression
+    }
+
+    /// Writes the draft's layer into `sink`.
+    ///
+    /// Law: the same draft and compression give the same [`Sealed`], whatever the sink, the number of threads, and what was
+    /// sealed before.
+    pub fn seal<W: Write>(
+        &self,
+        draft: &LayerDraft,
+        contents: &dyn Contents,
+        sink: W,
+    ) -> Result<(Sealed, W), WriteError> {
+        self.seal_dated(draft.delta(), draft.epoch(), contents, sink)
+    }
+
+    fn seal_dated<W: Write>(
+        &self,
+        delta: &TreeDelta,
+        epoch: i64,
+        contents: &dyn Contents,
+        sink: W,
+    ) -> Result<(Sealed, W), WriteError> {
+        let hashing = Hashing { sink, hasher: Hasher::default(), size: 0 };
+        let threads = self.threads(delta);
+        let encoder = self.options.compression.encoder_in(hashing, threads, &self.contexts);
+        let encoder = encoder.map_err(WriteError::Sink)?;
+        let mut tar = Tar { filling: vec![0; BUFFER], used: 0, hasher: Hasher::default(), size: 0, encoder };
+        fill_tar(delta, epoch, contents, &mut tar)?;
+        tar.send().map_err(WriteError::Sink)?;
+        let blob = tar.encoder.finish().map_err(WriteError::Sink)?;
+        let sealed = Sealed {
+            digest: blob.hasher.finish(),
+            size: blob.size,
+            diff_id: tar.hasher.finish(),
+            uncompressed: tar.size,
+        };
+        Ok((sealed, blob.sink))
+    }
+
+    /// As many threads as are worth their while.
+    fn threads(&self, delta: &TreeDelta) -> NonZero<usize> {
+        let threads = self.options.threads;
+        if !matches!(self.options.compression, Compression::Zstd(_)) {
+            return threads;
+        }
+        let bytes: u64 = delta.entries().values().filter_map(|inode| inode.content()).map(Content::size).sum();
+        let worth = usize::try_from(bytes.div_ceil(THREAD_BYTES)).unwrap_or(usize::MAX);
+        threads.min(NonZero::new(worth).unwrap_or(NonZero::<usize>::MIN))
+    }
+}
+
+/// Writes one draft's layer into `sink`, as [`Sealer::seal`] does.
+pub fn seal<W: Write>(
     draft: &LayerDraft,
     contents: &dyn Contents,
     sink: W,
     options: SealOptions,
 ) -> Result<(Sealed, W), WriteError> {
-    seal_dated(draft.delta(), draft.epoch(), contents, sink, options)
+    Sealer::new(options).seal(draft, contents, sink)
 }
 
 /// Writes a delta as it stands into `sink`: no parents are added, no rule for images is applied, whiteouts are dated
@@ -61,98 +133,34 @@ pub fn seal<W: Write + Send>(
 /// what [`index`](super::index()) reads.
 ///
 /// Law: the same delta, contents and compression give the same [`Sealed`].
-pub fn seal_delta<W: Write + Send>(
+pub fn seal_delta<W: Write>(
     delta: &TreeDelta,
     contents: &dyn Contents,
     sink: W,
     options: SealOptions,
 ) -> Result<(Sealed, W), WriteError> {
-    seal_dated(delta, 0, contents, sink, options)
+    Sealer::new(options).seal_dated(delta, 0, contents, sink)
 }
 
-fn seal_dated<W: Write + Send>(
-    delta: &TreeDelta,
-    epoch: i64,
-    contents: &dyn Contents,
-    sink: W,
-    options: SealOptions,
-) -> Result<(Sealed, W), WriteError> {
-    let (to_hash, hashed) = sync_channel(DEPTH);
-    let (to_compress, compressed) = sync_channel(DEPTH);
-    std::thread::scope(|scope| {
-        let hash = scope.spawn(move || hash_buffers(&hashed));
-        let compress = scope.spawn(move || compress_buffers(&compressed, sink, options));
-        let mut tee = Tee::new([to_hash, to_compress]);
-        let written = fill_tar(delta, epoch, contents, &mut tee).and_then(|()| tee.send().map_err(WriteError::Sink));
-        drop(tee);
-        let tar = hash.join();
-        let blob = compress.join();
-        // The consumers' error explains a broken channel; the reader's own error comes first otherwise.
-        let blob = blob.unwrap_or_else(|_| Err(io::Error::other("the compressor thread panicked")));
-        let (diff_id, uncompressed) =
-            tar.map_err(|_| WriteError::Sink(io::Error::other("the digest thread panicked")))?;
-        match (written, blob) {
-            (Ok(()), Ok((digest, size, sink))) => Ok((Sealed { digest, size, diff_id, uncompressed }, sink)),
-            (Err(WriteError::Sink(_)) | Ok(()), Err(error)) => Err(WriteError::Sink(error)),
-            (Err(error), _) => Err(error),
-        }
-    })
-}
-
-/// Buffers that nobody uses now. A buffer that is given back to the system comes back as pages to be cleared.
-type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
-
-/// A full buffer, which goes back to its pool when the last consumer is done with it.
-struct Full {
-    bytes: Vec<u8>,
-    used: usize,
-    pool: Pool,
-}
-
-impl std::ops::Deref for Full {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes[..self.used]
-    }
-}
-
-impl Drop for Full {
-    fn drop(&mut self) {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.push(std::mem::take(&mut self.bytes));
-    }
-}
-
-/// The buffer being filled, and where full ones go.
-struct Tee {
+/// The tar on its way to its digest and to the compressor.
+struct Tar<W: Write> {
     filling: Vec<u8>,
     used: usize,
-    pool: Pool,
-    outputs: [SyncSender<Arc<Full>>; 2],
+    hasher: Hasher,
+    size: u64,
+    encoder: Encoder<Hashing<W>>,
 }
 
-impl Tee {
-    fn new(outputs: [SyncSender<Arc<Full>>; 2]) -> Self {
-        Self { filling: vec![0; BUFFER], used: 0, pool: Pool::default(), outputs }
-    }
-
+impl<W: Write> Tar<W> {
     fn send(&mut self) -> io::Result<()> {
-        if self.used == 0 {
-            return Ok(());
-        }
-        let empty = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let bytes = std::mem::replace(&mut self.filling, empty.unwrap_or_else(|| vec![0; BUFFER]));
-        let full = Arc::new(Full { bytes, used: std::mem::take(&mut self.used), pool: Arc::clone(&self.pool) });
-        for output in &self.outputs {
-            let sent = output.send(Arc::clone(&full));
-            sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "a consumer of the tar stopped"))?;
-        }
-        Ok(())
+        let full = &self.filling[..std::mem::take(&mut self.used)];
+        self.hasher.update(full);
+        self.size += full.len() as u64;
+        self.encoder.write_all(full)
     }
 }
 
-impl Fill for Tee {
+impl<W: Write> Fill for Tar<W> {
     fn room(&mut self) -> io::Result<&mut [u8]> {
         if self.used == self.filling.len() {
             self.send()?;
@@ -166,7 +174,7 @@ impl Fill for Tee {
     }
 }
 
-impl Write for Tee {
+impl<W: Write> Write for Tar<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = self.room()?;
         let taken = bytes.len().min(room.len());
@@ -180,31 +188,7 @@ impl Write for Tee {
     }
 }
 
-fn hash_buffers(buffers: &Receiver<Arc<Full>>) -> (Digest, u64) {
-    let mut hasher = Hasher::default();
-    let mut size = 0;
-    for buffer in buffers {
-        hasher.update(&buffer);
-        size += buffer.len() as u64;
-    }
-    (hasher.finish(), size)
-}
-
-fn compress_buffers<W: Write>(
-    buffers: &Receiver<Arc<Full>>,
-    sink: W,
-    options: SealOptions,
-) -> io::Result<(Digest, u64, W)> {
-    let hashing = Hashing { sink: io::BufWriter::with_capacity(256 << 10, sink), hasher: Hasher::default(), size: 0 };
-    let mut encoder = options.compression.encoder(hashing, options.threads)?;
-    for buffer in buffers {
-        encoder.write_all(&buffer)?;
-    }
-    let Hashing { sink, hasher, size } = encoder.finish()?;
-    let sink = sink.into_inner().map_err(io::IntoInnerError::into_error)?;
-    Ok((hasher.finish(), size, sink))
-}
-
+/// A sink that hashes what passes.
 struct Hashing<W> {
     sink: W,
     hasher: Hasher,

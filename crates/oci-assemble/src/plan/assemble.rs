@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::step::{Group, StageError, View};
 use crate::chunk::split;
 use crate::image::{Descriptor, Epoch, History, Layer};
-use crate::layer::{Contents, DraftError, LayerDraft, SealOptions, Sealed, Sources, WriteError, seal};
+use crate::layer::{Contents, DraftError, LayerDraft, Sealed, Sealer, Sources, WriteError};
 use crate::tree::{FileTree, MergeError, TreeDelta, TreePath};
 
 /// Why an image cannot be assembled.
@@ -140,13 +140,13 @@ pub fn seal_layer(
     draft: &LayerDraft,
     contents: &dyn Contents,
     sink: Box<dyn LayerSink + '_>,
-    options: SealOptions,
+    writer: &Sealer,
 ) -> Result<Layer, AssembleError> {
     let layer = || draft.name().to_owned();
     let (sealed, sink) =
-        seal(draft, contents, sink, options).map_err(|source| AssembleError::Write { layer: layer(), source })?;
+        writer.seal(draft, contents, sink).map_err(|source| AssembleError::Write { layer: layer(), source })?;
     sink.publish(&sealed).map_err(|source| AssembleError::Store { layer: layer(), source })?;
-    let mut descriptor = Descriptor::new(options.compression.media_type(), sealed.digest, sealed.size);
+    let mut descriptor = Descriptor::new(writer.compression().media_type(), sealed.digest, sealed.size);
     descriptor.annotations = draft.annotations().clone();
     let created = Epoch::new(draft.epoch()).map(|epoch| epoch.to_string()).ok();
     let history = History { created, ..History::of(format!("assemble: {}", draft.name())) };

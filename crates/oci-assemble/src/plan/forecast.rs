@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::assemble::AssembleError;
 use crate::image::{Digest, Image};
-use crate::layer::{Contents, LayerDraft, SealOptions, seal};
+use crate::layer::{Contents, LayerDraft, SealOptions, Sealer};
 
 /// The layers that a build appends to a base, exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -67,10 +67,11 @@ impl Forecast {
             download: missing.iter().sum(),
             base_layers: missing.len(),
         };
+        let writer = Sealer::new(options);
         for draft in drafts {
             let name = draft.name().to_owned();
-            let sealed = seal(draft, contents, io::sink(), options);
-            let (sealed, _) = sealed.map_err(|source| AssembleError::Write { layer: name.clone(), source })?;
+            let write = |source| AssembleError::Write { layer: name.clone(), source };
+            let (sealed, _) = writer.seal(draft, contents, io::sink()).map_err(write)?;
             let kept = there.contains(&sealed.digest);
             forecast.size += sealed.size;
             forecast.download += if kept { 0 } else { sealed.size };
@@ -159,7 +160,7 @@ mod tests {
         let contents = Memory::default();
         let base = image(&["one", "two"]);
         let [same, other] = [draft("same", "text"), draft("other", "new")];
-        let written = |draft| seal_layer(draft, &contents, Box::new(Nowhere), OPTIONS).unwrap();
+        let written = |draft| seal_layer(draft, &contents, Box::new(Nowhere), &Sealer::new(OPTIONS)).unwrap();
         let before = image(&["one", "zero"]).append(written(&same)).unwrap();
         let forecast = Forecast::new(&base, &[same.clone(), other.clone()], &contents, Some(&before), OPTIONS).unwrap();
         let found: Vec<_> =
