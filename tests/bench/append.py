@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Times adding files to a base image, against peers, in one run.
 
-append.py WORK ASSEMBLE [--runs N] [--peers DIR]
+append.py WORK ASSEMBLE [--runs N] [--peers DIR] [--base LAYOUT]
 
-WORK is what tests/base/make-base.sh made; ASSEMBLE the release binary. Each task runs in turn with each tool, several
+WORK is what tests/base/make-base.sh made; ASSEMBLE the release binary. LAYOUT is another base, of the tag "latest" and with
+kernel modules: what buildah takes grows with the base, and the one in WORK is a third of a real one. Each task runs in turn with each tool, several
 times, and the medians are printed with their ratio to `assemble`. CPU is user and system time of the whole process
 tree; memory the largest process; written is what the kernel counted as output to disks. Machines differ and drift, so
 only the ratios mean anything.
@@ -90,10 +91,11 @@ def main():
     parser.add_argument("assemble")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--peers")
+    parser.add_argument("--base")
     parser.add_argument("--sizes", default="50,300")
     args = parser.parse_args()
     args.peers = args.peers and os.path.abspath(args.peers)  # the work is done in another directory
-    base = os.path.join(os.path.abspath(args.work), "base")
+    base = os.path.abspath(args.base or os.path.join(args.work, "base"))
     assemble = os.path.abspath(args.assemble)
     scratch = tempfile.mkdtemp(prefix="bench-", dir=args.peers and os.path.join(os.path.abspath(args.peers), "exchange") or os.path.abspath(args.work))
     try:
