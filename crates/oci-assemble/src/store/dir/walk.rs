@@ -3,9 +3,11 @@
 //! A build that finds nothing changed does little else, so it is done with the fewest calls of the system (one to open a
 //! directory, two to list it, one for each file), and by several threads, which also hides the latency of a cold disk.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::{AtFlags, FileType, OFlags, Stat};
@@ -31,34 +33,113 @@ struct Listed {
 
 /// The entries below the directory `path` of `root`, dated `epoch`, in no particular order.
 pub(super) fn walk(root: &Dir, path: &Path, into: &TreePath, epoch: i64) -> Result<Vec<(TreePath, Inode)>, DirError> {
-    let mut found = Vec::new();
-    let mut places = vec![(path.to_owned(), into.clone())];
-    while !places.is_empty() {
-        let mut below = Vec::new();
-        for listed in round(root, &places, epoch) {
-            let listed = listed?;
-            found.extend(listed.entries);
-            below.extend(listed.below);
-        }
-        places = below;
+    let mut found = Found::default();
+    let mut places = VecDeque::from([(path.to_owned(), into.clone())]);
+    while places.len() < FEW {
+        let Some(place) = places.pop_front() else { return found.finish() };
+        places.extend(found.add(list(root, &place, epoch), &place.0));
     }
-    Ok(found)
+    let queue = Queue { state: Mutex::new(Waiting { places: places.into(), busy: 0 }), change: Condvar::new() };
+    let work = || {
+        let mut found = Found::default();
+        while let Some(mut taken) = queue.take() {
+            let listed = list(root, &taken.place, epoch);
+            taken.below = found.add(listed, &taken.place.0);
+        }
+        found
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..THREADS).map(|_| scope.spawn(work)).collect();
+        found.join(work());
+        for thread in threads {
+            found.join(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+    });
+    found.finish()
 }
 
-/// Lists directories of one depth. What is given is in their order, so that the same error is reported every time.
-fn round(root: &Dir, places: &[Place], epoch: i64) -> Vec<Result<Listed, DirError>> {
-    let list = |places: &[Place]| -> Vec<_> { places.iter().map(|place| list(root, place, epoch)).collect() };
-    if places.len() < FEW {
-        return list(places);
+/// What a thread has found.
+#[derive(Default)]
+struct Found {
+    entries: Vec<(TreePath, Inode)>,
+    /// The error at the lowest path, so that the same one is reported every time.
+    error: Option<(PathBuf, DirError)>,
+}
+
+impl Found {
+    /// Adds what the directory `path` holds; gives the directories in it.
+    fn add(&mut self, listed: Result<Listed, DirError>, path: &Path) -> Vec<Place> {
+        match listed {
+            Ok(listed) => {
+                self.entries.extend(listed.entries);
+                listed.below
+            }
+            Err(error) => {
+                self.fail((path.to_owned(), error));
+                Vec::new()
+            }
+        }
     }
-    std::thread::scope(|scope| {
-        let parts = places.chunks(places.len().div_ceil(THREADS));
-        let threads: Vec<_> = parts.map(|part| scope.spawn(move || list(part))).collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    })
+
+    fn fail(&mut self, error: (PathBuf, DirError)) {
+        if self.error.as_ref().is_none_or(|(path, _)| error.0 < *path) {
+            self.error = Some(error);
+        }
+    }
+
+    fn join(&mut self, other: Self) {
+        self.entries.extend(other.entries);
+        other.error.into_iter().for_each(|error| self.fail(error));
+    }
+
+    fn finish(self) -> Result<Vec<(TreePath, Inode)>, DirError> {
+        self.error.map_or(Ok(self.entries), |(_, error)| Err(error))
+    }
+}
+
+/// Directories that are to be listed.
+struct Queue {
+    state: Mutex<Waiting>,
+    change: Condvar,
+}
+
+struct Waiting {
+    places: Vec<Place>,
+    /// Directories that are being listed, below which more may be found.
+    busy: usize,
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next directory; nothing when all are listed.
+    fn take(&self) -> Option<Taken<'_>> {
+        let open = |state: &mut Waiting| state.places.is_empty() && state.busy > 0;
+        let mut state = self.change.wait_while(self.state(), open).unwrap_or_else(PoisonError::into_inner);
+        let place = state.places.pop()?;
+        state.busy += 1;
+        Some(Taken { queue: self, place, below: Vec::new() })
+    }
+}
+
+/// A directory that is being listed. Dropped, it is done, and what was found below it waits.
+struct Taken<'a> {
+    queue: &'a Queue,
+    place: Place,
+    below: Vec<Place>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut state = self.queue.state();
+        state.places.append(&mut self.below);
+        state.busy -= 1;
+        if state.busy == 0 || state.places.len() > 1 {
+            self.queue.change.notify_all();
+        }
+    }
 }
 
 fn list(root: &Dir, (path, into): &Place, epoch: i64) -> Result<Listed, DirError> {
