@@ -7,8 +7,8 @@ WORK is what tests/base/make-base.sh made; ASSEMBLE the release binary. LAYOUT i
 kernel modules and layers of gzip: what buildah takes grows with the base, and the one in WORK is a third of a real one.
 
 Each task runs in turn with each tool, several times; printed are the medians, and the medians of the ratios within a
-turn. CPU is user and system time of the whole process tree; memory the largest process; written is what the kernel counted as output to disks. Machines differ and drift, so
-only the ratios mean anything.
+turn. CPU is user and system time of the whole process tree; memory the largest process; written is what the kernel
+counted as output to disks. Machines differ and drift, so only the ratios mean anything.
 
 With --peers DIR (made by tests/peers.sh DIR sid) newer umoci and buildah run as well.
 """
