@@ -9,7 +9,7 @@ mod machine;
 mod registry;
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -179,12 +179,12 @@ fn files_come_out_as_tars() {
     let spec = machine.spec("export", script);
     let container = machine.podman.run(&spec, &mut io::sink(), &Cancel::new()).unwrap();
     let options = || IndexOptions { gate: Gate::Record, limits: Limits::default() };
-    let whole = index(container.export().unwrap(), options()).unwrap();
+    let whole = index(BufReader::new(container.export().unwrap()), options()).unwrap();
     let upserts: Vec<String> =
         whole.delta.dump().lines().filter(|line| line.contains("out")).map(str::to_owned).collect();
     assert_eq!(upserts.len(), 4, "{upserts:?}");
     assert!(whole.delta.dump().contains("usr/bin/sh"), "with the files of the image");
-    let part = index(container.copy_out("/out").unwrap(), options()).unwrap();
+    let part = index(BufReader::new(container.copy_out("/out").unwrap()), options()).unwrap();
     assert!(part.delta.dump().contains("out/lib/zfs.ko") && !part.delta.dump().contains("usr/bin/sh"));
 
     let mut read = Vec::new();

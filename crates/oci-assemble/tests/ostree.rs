@@ -27,7 +27,9 @@ fn merged(image: &Image, blobs: &BTreeMap<Digest, Vec<u8>>) -> FileTree {
     let mut tree = FileTree::new();
     for (descriptor, diff_id) in image.layers() {
         let stream = decode(&blobs[&descriptor.digest][..], descriptor.media_type.encoding().unwrap()).unwrap();
-        let index = index(stream, IndexOptions { gate: Gate::Refuse, ..IndexOptions::default() }).unwrap();
+        let index =
+            index(std::io::BufReader::new(stream), IndexOptions { gate: Gate::Refuse, ..IndexOptions::default() })
+                .unwrap();
         assert_eq!(index.diff_id, *diff_id);
         tree = tree.apply(&index.delta).unwrap();
     }

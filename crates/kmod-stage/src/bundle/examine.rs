@@ -16,6 +16,9 @@ use super::error::BundleFault;
 use super::modules::module_files;
 use super::{ARTIFACT_TYPE, CONFIG_TYPE, LOG_TYPE};
 
+/// Bytes of the decompressed content that are hashed at once.
+const READ: usize = 64 << 10;
+
 /// The field of manifests and descriptors that says what an artifact is (image-spec 1.1, "manifest.md").
 const ARTIFACT_FIELD: &str = "artifactType";
 
@@ -111,7 +114,7 @@ pub(super) fn examine(blobs: &dyn BlobSource, manifest: &Descriptor, key: &Diges
 pub(super) fn read_content(blobs: &dyn BlobSource, layer: &Descriptor) -> Result<LayerIndex, BundleFault> {
     let unreadable = |source| BundleFault::Content(IndexError::Read { offset: 0, source });
     let stream = decode(blobs.open(layer)?, Encoding::Zstd).map_err(unreadable)?;
-    index(stream, IndexOptions::default()).map_err(BundleFault::Content)
+    index(io::BufReader::with_capacity(READ, stream), IndexOptions::default()).map_err(BundleFault::Content)
 }
 
 /// Holds what the configuration says against the content.

@@ -75,7 +75,7 @@ proptest! {
         let mut merged = FileTree::new();
         for (diff_id, blob) in seal_all(&drafts, &contents()).iter().rev() {
             let stream = decode(&blob[..], crate::image::Encoding::Zstd).unwrap();
-            let read = index(stream, IndexOptions::default()).unwrap();
+            let read = index(std::io::BufReader::new(stream), IndexOptions::default()).unwrap();
             prop_assert_eq!(read.diff_id, *diff_id);
             prop_assert!(read.violations.is_empty(), "{:?}", read.violations);
             merged = merged.apply(&read.delta).unwrap();

@@ -93,7 +93,7 @@ proptest! {
             prop_assert_eq!(sealed.size, blob.len() as u64);
             let encoding = compression.media_type().encoding().unwrap();
             let mut stream = decode(&blob[..], encoding).unwrap();
-            let index = index(&mut stream, IndexOptions::default()).unwrap();
+            let index = index(std::io::BufReader::new(&mut stream), IndexOptions::default()).unwrap();
             prop_assert_eq!(stream.broken(), None);
             prop_assert_eq!(index.diff_id, sealed.diff_id);
             prop_assert_eq!(index.size, sealed.uncompressed);
@@ -128,7 +128,10 @@ proptest! {
             delta.opaque(crate::tree::TreePath::new("a").unwrap());
         }
         let (sealed, blob) = seal_delta(&delta, &SingleBytes, Vec::new(), options(Compression::DEFAULT, threads)).unwrap();
-        let index = index(decode(&blob[..], crate::image::Encoding::Zstd).unwrap(), IndexOptions::default()).unwrap();
+        let index = index(
+            std::io::BufReader::new(decode(&blob[..], crate::image::Encoding::Zstd).unwrap()),
+            IndexOptions::default(),
+        ).unwrap();
         prop_assert_eq!(index.diff_id, sealed.diff_id);
         prop_assert_eq!(index.delta.dump(), delta.dump());
     }

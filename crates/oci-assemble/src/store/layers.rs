@@ -4,7 +4,7 @@
 //! verified and its index goes to the cache under that diff_id. From then on a layer is opened only for bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -24,7 +24,11 @@ use crate::tree::{Content, FileTree, MergeError};
 mod blobs;
 mod claimed;
 mod held;
+mod hold;
 mod merged;
+
+/// Bytes of a decompressed layer that are hashed at once.
+const READ: usize = 64 << 10;
 
 /// Keeps layer indexes by diff_id and blob digest (which rules a blob breaks depends on how it is compressed), and what
 /// the layers of an image merge to. Law: `get` after `put` gives the same value, or nothing.
@@ -215,7 +219,8 @@ fn open_one(
     let blob = blobs.open(descriptor).map_err(LayerFault::Open)?;
     let mut stream =
         decode(blob, encoding).map_err(|source| LayerFault::Index(IndexError::Read { offset: 0, source }))?;
-    let mut found = index(&mut stream, IndexOptions { gate, ..IndexOptions::default() }).map_err(LayerFault::Index)?;
+    let buffered = BufReader::with_capacity(READ, &mut stream);
+    let mut found = index(buffered, IndexOptions { gate, ..IndexOptions::default() }).map_err(LayerFault::Index)?;
     if let Some(rule) = stream.broken() {
         found.violations.record(crate::layer::Violation { rule, offset: 0, path: Vec::new() });
     }

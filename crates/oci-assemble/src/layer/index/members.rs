@@ -1,6 +1,6 @@
 //! Splits a tar stream into members: a header, the extensions before it, and its bytes.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead};
 
 use super::{IndexError, IndexOptions};
 use crate::image::{Digest, Hasher};
@@ -37,19 +37,11 @@ pub(super) struct Members<R> {
     pub(super) hasher: Hasher,
     pub(super) offset: u64,
     pub(super) violations: Violations,
-    buffer: Vec<u8>,
 }
 
-impl<R: Read> Members<R> {
+impl<R: BufRead> Members<R> {
     pub(super) fn new(stream: R, options: IndexOptions) -> Self {
-        Self {
-            stream,
-            options,
-            hasher: Hasher::default(),
-            offset: 0,
-            violations: Violations::default(),
-            buffer: vec![0; 64 << 10],
-        }
+        Self { stream, options, hasher: Hasher::default(), offset: 0, violations: Violations::default() }
     }
 
     pub(super) fn broken(&mut self, rule: Rule, offset: u64, path: &[u8]) -> Result<(), IndexError> {
@@ -65,21 +57,42 @@ impl<R: Read> Members<R> {
         IndexError::Limit { what, limit, offset: self.offset }
     }
 
+    /// What the stream has at hand; nothing at its end.
+    fn at_hand(&mut self) -> Result<&[u8], IndexError> {
+        let offset = self.offset;
+        loop {
+            match self.stream.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(IndexError::Read { offset, source }),
+                Ok(_) => break,
+            }
+        }
+        self.stream.fill_buf().map_err(|source| IndexError::Read { offset, source })
+    }
+
+    /// Goes on by bytes that were at hand, and were hashed.
+    fn advance(&mut self, count: usize) -> Result<(), IndexError> {
+        self.stream.consume(count);
+        self.offset += count as u64;
+        if self.offset > self.options.limits.inflated {
+            return Err(self.limit("bytes", self.options.limits.inflated));
+        }
+        Ok(())
+    }
+
     /// Fills `out` as far as the stream goes, and hashes it.
     fn read(&mut self, out: &mut [u8]) -> Result<usize, IndexError> {
         let mut filled = 0;
         while filled < out.len() {
-            match self.stream.read(&mut out[filled..]) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(IndexError::Read { offset: self.offset, source }),
+            let bytes = self.at_hand()?;
+            let taken = bytes.len().min(out.len() - filled);
+            if taken == 0 {
+                break;
             }
-        }
-        self.hasher.update(&out[..filled]);
-        self.offset += filled as u64;
-        if self.offset > self.options.limits.inflated {
-            return Err(self.limit("bytes", self.options.limits.inflated));
+            out[filled..filled + taken].copy_from_slice(&bytes[..taken]);
+            self.hasher.update(&out[filled..filled + taken]);
+            self.advance(taken)?;
+            filled += taken;
         }
         Ok(filled)
     }
@@ -170,17 +183,29 @@ impl<R: Read> Members<R> {
 
     /// Zeros may fill the stream behind the end marker, nothing else.
     pub(super) fn read_rest(&mut self) -> Result<(), IndexError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
         loop {
             let at = self.offset;
-            let read = self.read(&mut buffer)?;
-            if read == 0 {
+            let rest = self.at_hand()?;
+            let (count, zeros) = (rest.len(), rest.iter().all(|byte| *byte == 0));
+            if count == 0 {
                 return Ok(());
             }
-            if buffer[..read].iter().any(|byte| *byte != 0) {
+            self.hash(count, None)?;
+            if !zeros {
                 self.broken(Rule::Trailing, at, b"")?;
             }
         }
+    }
+
+    /// Hashes `count` bytes at hand, also for `other`, and goes on by them.
+    fn hash(&mut self, count: usize, other: Option<&mut Hasher>) -> Result<(), IndexError> {
+        let offset = self.offset;
+        let bytes = self.stream.fill_buf().map_err(|source| IndexError::Read { offset, source })?;
+        match other {
+            Some(other) => self.hasher.update_both(other, &bytes[..count]),
+            None => self.hasher.update(&bytes[..count]),
+        }
+        self.advance(count)
     }
 
     fn extension(&mut self, header: &Header) -> Result<Vec<u8>, IndexError> {
@@ -211,22 +236,18 @@ impl<R: Read> Members<R> {
     pub(super) fn digest(&mut self, name: &[u8], size: u64, regular: bool) -> Result<Digest, IndexError> {
         let mut hasher = Hasher::default();
         let mut left = size;
-        let mut buffer = std::mem::take(&mut self.buffer);
         while left > 0 {
-            let want = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-            if self.read(&mut buffer[..want])? < want {
+            let count = self.at_hand()?.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if count == 0 {
                 self.truncated(name)?;
             }
-            if regular {
-                hasher.update(&buffer[..want]);
-            }
-            left -= want as u64;
+            self.hash(count, regular.then_some(&mut hasher))?;
+            left -= count as u64;
         }
         let padding = usize::try_from(size.next_multiple_of(BLOCK as u64) - size).unwrap_or(0);
-        if self.read(&mut buffer[..padding])? < padding {
+        if self.read(&mut [0; BLOCK][..padding])? < padding {
             self.truncated(name)?;
         }
-        self.buffer = buffer;
         Ok(hasher.finish())
     }
 }

@@ -1,0 +1,217 @@
+//! Keeps streams while they are read: in memory up to a cap, beyond that in a file that has no name.
+
+use std::fs::File;
+use std::io::{self, BufRead, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use cap_std::fs::Dir;
+use cap_std_ext::cap_tempfile::TempFile;
+use memmap2::{MmapMut, MmapOptions};
+
+use crate::image::{Digest, Hasher};
+
+/// What is held at once: small enough that a cap is kept closely, large enough for one write.
+const PIECE: usize = 1 << 20;
+/// The same, as the cap is counted.
+const PIECE_BYTES: i64 = 1 << 20;
+/// Read at once: still in the processor's cache when it is hashed.
+const STEP: usize = 128 << 10;
+
+/// A piece of a layer.
+enum Piece {
+    Memory(MmapMut),
+    /// The last of a layer, which may be far smaller than the others.
+    Last(Box<[u8]>),
+    /// At this offset of the file.
+    File(u64),
+}
+
+/// Room for one piece. Its pages are there at once: to be told of each by a fault takes half as long again.
+fn room() -> io::Result<MmapMut> {
+    MmapOptions::new().len(PIECE).populate().map_anon()
+}
+
+/// A layer's bytes.
+pub(super) struct Pieces(Vec<Piece>);
+
+impl Pieces {
+    /// Reads `size` bytes from `at` on; `file` is what [`Hold::finish`] gave.
+    pub(super) fn range<'a>(&'a self, file: Option<&'a File>, at: u64, size: u64) -> impl Read + 'a {
+        Range { pieces: &self.0, file, at, left: size }
+    }
+}
+
+/// What all layers share.
+pub(super) struct Hold<'a> {
+    /// Bytes of memory left.
+    left: AtomicI64,
+    dir: &'a Dir,
+    file: OnceLock<File>,
+    making: Mutex<()>,
+    /// Where the file ends.
+    end: AtomicU64,
+}
+
+impl<'a> Hold<'a> {
+    /// Holds up to `memory` bytes in memory, and what is beyond in a file of `dir`.
+    pub(super) fn new(memory: u64, dir: &'a Dir) -> Self {
+        let left = AtomicI64::new(i64::try_from(memory).unwrap_or(i64::MAX));
+        Self { left, dir, file: OnceLock::new(), making: Mutex::new(()), end: AtomicU64::new(0) }
+    }
+
+    /// The file, if there is one.
+    pub(super) fn finish(self) -> Option<File> {
+        self.file.into_inner()
+    }
+
+    /// Takes memory for a piece, if some is left.
+    fn has_room(&self) -> bool {
+        let had = self.left.fetch_sub(PIECE_BYTES, Ordering::Relaxed) >= PIECE_BYTES;
+        if !had {
+            self.left.fetch_add(PIECE_BYTES, Ordering::Relaxed);
+        }
+        had
+    }
+
+    fn spill(&self, bytes: &[u8]) -> io::Result<Piece> {
+        let offset = self.end.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.file()?.write_all_at(bytes, offset)?;
+        Ok(Piece::File(offset))
+    }
+
+    fn file(&self) -> io::Result<&File> {
+        if self.file.get().is_none() {
+            let _one = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.file.get().is_none() {
+                let file = TempFile::new_anonymous(self.dir)?.into_std();
+                let _ = self.file.set(file);
+            }
+        }
+        self.file.get().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// A stream that is kept as it is read: what is at hand is the piece that is being filled.
+pub(super) struct Holding<'h, R> {
+    stream: R,
+    hold: &'h Hold<'h>,
+    pieces: Vec<Piece>,
+    filling: MmapMut,
+    /// Bytes of it that were read from the stream.
+    used: usize,
+    /// Bytes of those that were taken.
+    taken: usize,
+    /// A digest of all that was read, beside the one of the index, which is SHA-256.
+    other: Option<Hasher>,
+}
+
+impl<R: Read> Read for Holding<'_, R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?;
+        let read = bytes.len().min(out.len());
+        out[..read].copy_from_slice(&bytes[..read]);
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl<R: Read> BufRead for Holding<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.taken == self.used {
+            if self.used == PIECE {
+                self.turn()?;
+            }
+            let end = PIECE.min(self.used + STEP);
+            let read = self.stream.read(&mut self.filling[self.used..end])?;
+            if let Some(other) = &mut self.other {
+                other.update(&self.filling[self.used..self.used + read]);
+            }
+            self.used += read;
+        }
+        Ok(&self.filling[self.taken..self.used])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.taken += count;
+    }
+}
+
+impl<'h, R: Read> Holding<'h, R> {
+    pub(super) fn new(stream: R, hold: &'h Hold<'h>, other: Option<Hasher>) -> io::Result<Self> {
+        Ok(Self { stream, hold, pieces: Vec::new(), filling: room()?, used: 0, taken: 0, other })
+    }
+
+    pub(super) fn stream(&self) -> &R {
+        &self.stream
+    }
+
+    /// Reads to the end of the stream.
+    pub(super) fn read_rest(&mut self) -> io::Result<()> {
+        loop {
+            match self.fill_buf() {
+                Ok([]) => return Ok(()),
+                Ok(_) => self.taken = self.used,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Keeps a full piece and takes room for the next one: the same, when its bytes went to the file.
+    fn turn(&mut self) -> io::Result<()> {
+        let piece = if self.hold.has_room() {
+            Piece::Memory(std::mem::replace(&mut self.filling, room()?))
+        } else {
+            self.hold.spill(&self.filling)?
+        };
+        self.pieces.push(piece);
+        (self.used, self.taken) = (0, 0);
+        Ok(())
+    }
+
+    /// All that was read, and its other digest.
+    pub(super) fn finish(mut self) -> io::Result<(Pieces, Option<Digest>)> {
+        let last = &self.filling[..self.used];
+        if !last.is_empty() {
+            let piece = if self.hold.has_room() { Piece::Last(last.into()) } else { self.hold.spill(last)? };
+            self.pieces.push(piece);
+        }
+        Ok((Pieces(self.pieces), self.other.map(Hasher::finish)))
+    }
+}
+
+/// Reads a range of a held layer. Its bytes were held against the digest of the whole layer when it was decompressed.
+struct Range<'a> {
+    pieces: &'a [Piece],
+    file: Option<&'a File>,
+    at: u64,
+    left: u64,
+}
+
+impl Read for Range<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let (number, within) = (self.at / PIECE as u64, self.at % PIECE as u64);
+        let number = usize::try_from(number).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        let room = usize::try_from(self.left.min(PIECE as u64 - within)).unwrap_or(PIECE).min(out.len());
+        if room == 0 {
+            return Ok(0);
+        }
+        let out = &mut out[..room];
+        let held: &[u8] = match self.pieces.get(number) {
+            Some(Piece::Memory(bytes)) => bytes,
+            Some(Piece::Last(bytes)) => bytes,
+            Some(Piece::File(_)) | None => &[],
+        };
+        if let Some(Piece::File(offset)) = self.pieces.get(number) {
+            self.file.ok_or(io::ErrorKind::NotFound)?.read_exact_at(out, offset + within)?;
+        } else {
+            let within = usize::try_from(within).unwrap_or(PIECE);
+            out.copy_from_slice(held.get(within..within + room).ok_or(io::ErrorKind::UnexpectedEof)?);
+        }
+        self.at += room as u64;
+        self.left -= room as u64;
+        Ok(room)
+    }
+}
