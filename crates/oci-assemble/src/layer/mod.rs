@@ -45,6 +45,13 @@ pub trait Contents: Sync {
     /// Opens one file's bytes. Costs a file open, or the inflation of a layer up to the file.
     fn open<'a>(&'a self, content: &'a Content) -> io::Result<Box<dyn Read + 'a>>;
 
+    /// The bytes themselves, in pieces, where they are in memory as they are: nobody needs a copy then. Cheap.
+    ///
+    /// Law: together they are what [`Contents::open`] gives.
+    fn held<'a>(&'a self, _content: &'a Content) -> Option<Vec<&'a [u8]>> {
+        None
+    }
+
     /// Whether [`Contents::open`] would find it. Cheap.
     fn has(&self, _content: &Content) -> bool {
         true
@@ -85,6 +92,10 @@ impl Contents for Sources<'_> {
     fn open<'a>(&'a self, content: &'a Content) -> io::Result<Box<dyn Read + 'a>> {
         let source = self.0.iter().find(|source| source.has(content));
         source.ok_or(io::ErrorKind::NotFound)?.open(content)
+    }
+
+    fn held<'a>(&'a self, content: &'a Content) -> Option<Vec<&'a [u8]>> {
+        self.0.iter().find(|source| source.has(content))?.held(content)
     }
 
     fn has(&self, content: &Content) -> bool {

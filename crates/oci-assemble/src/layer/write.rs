@@ -60,6 +60,11 @@ pub(super) trait Fill: Write {
 
     /// Says that the first `count` bytes of the room are filled.
     fn filled(&mut self, count: usize) -> io::Result<()>;
+
+    /// Takes bytes from where they are: as many as are worth it, else they are written.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
 }
 
 /// Any sink, with a buffer of its own.
@@ -244,6 +249,14 @@ fn write_content(
     let expected = content.size();
     if let Content::Bytes(bytes) = content {
         sink.write_all(bytes).map_err(WriteError::Sink)?;
+        return pad(sink, expected, 0);
+    }
+    if let Some(pieces) = contents.held(content) {
+        let found = pieces.iter().map(|piece| piece.len() as u64).sum();
+        if found != expected {
+            return Err(WriteError::Size { path: path.clone(), expected, found });
+        }
+        pieces.into_iter().try_for_each(|piece| sink.take(piece)).map_err(WriteError::Sink)?;
         return pad(sink, expected, 0);
     }
     let failed = |source| WriteError::Read { path: path.clone(), source };

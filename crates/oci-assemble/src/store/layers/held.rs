@@ -177,6 +177,12 @@ impl Contents for HeldLayers {
         Ok(Box::new(pieces.range(self.file.as_ref(), at, *size)))
     }
 
+    fn held<'a>(&'a self, content: &'a Content) -> Option<Vec<&'a [u8]>> {
+        let Content::Stored { digest, size } = content else { return None };
+        let (layer, at) = self.index.places.get(digest)?;
+        self.pieces.get(layer)?.slices(at, *size)
+    }
+
     fn has(&self, content: &Content) -> bool {
         self.index.places.has(content)
     }

@@ -28,6 +28,16 @@ enum Piece {
     File(u64),
 }
 
+impl Piece {
+    fn in_memory(&self) -> Option<&[u8]> {
+        match self {
+            Self::Memory(bytes) => Some(bytes),
+            Self::Last(bytes) => Some(bytes),
+            Self::File(_) => None,
+        }
+    }
+}
+
 /// Room for one piece. Its pages are there at once: to be told of each by a fault takes half as long again.
 fn room() -> io::Result<MmapMut> {
     MmapOptions::new().len(PIECE).populate().map_anon()
@@ -40,6 +50,23 @@ impl Pieces {
     /// Reads `size` bytes from `at` on; `file` is what [`Hold::finish`] gave.
     pub(super) fn range<'a>(&'a self, file: Option<&'a File>, at: u64, size: u64) -> impl Read + 'a {
         Range { pieces: &self.0, file, at, left: size }
+    }
+
+    /// The same as slices, if all of it is in memory.
+    pub(super) fn slices(&self, at: u64, size: u64) -> Option<Vec<&[u8]>> {
+        let (mut at, mut left) = (usize::try_from(at).ok()?, usize::try_from(size).ok()?);
+        let mut slices = Vec::with_capacity(left / PIECE + 2);
+        while left > 0 {
+            let held = self.0.get(at / PIECE)?.in_memory()?;
+            let slice = held.get(at % PIECE..held.len().min(at % PIECE + left))?;
+            if slice.is_empty() {
+                return None;
+            }
+            slices.push(slice);
+            at += slice.len();
+            left -= slice.len();
+        }
+        Some(slices)
     }
 }
 
@@ -199,11 +226,7 @@ impl Read for Range<'_> {
             return Ok(0);
         }
         let out = &mut out[..room];
-        let held: &[u8] = match self.pieces.get(number) {
-            Some(Piece::Memory(bytes)) => bytes,
-            Some(Piece::Last(bytes)) => bytes,
-            Some(Piece::File(_)) | None => &[],
-        };
+        let held = self.pieces.get(number).and_then(Piece::in_memory).unwrap_or_default();
         if let Some(Piece::File(offset)) = self.pieces.get(number) {
             self.file.ok_or(io::ErrorKind::NotFound)?.read_exact_at(out, offset + within)?;
         } else {

@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::layer::{Compression, LayerDraft, SealOptions, seal};
+use crate::layer::{Compression, LayerDraft, SealOptions, seal, seal_delta};
 use crate::store::VerifiedReader;
-use crate::tree::{TreeDelta, TreePath};
+use crate::tree::{Inode, TreeDelta, TreePath};
 
 /// Blobs in memory that count how often they were opened.
 #[derive(Default)]
@@ -214,6 +214,17 @@ fn held_layers_are_what_merged_layers_are_wherever_they_are_held() {
         assert_eq!(all.violations(), merged.layers().map(|(.., found)| found.clone()).collect::<Vec<_>>());
         for (path, expected) in [("a", "one"), ("b", &long), ("b2", &long[7..]), ("empty", "")] {
             assert!(text(&all, all.tree(), path) == expected, "{path} with {held} bytes held");
+            let slices = all.held(all.tree().content(&TreePath::new(path).unwrap()).unwrap());
+            assert!(slices.is_none_or(|slices| slices.concat() == expected.as_bytes()), "{path}");
+        }
+        let long = all.held(all.tree().at("b").and_then(Inode::content).unwrap()).map(|slices| slices.len());
+        assert_eq!(long.is_some_and(|slices| slices > 2), held == u64::MAX);
+        // The layer of what is in memory is that of what is read.
+        let all_of_it = TreeDelta::between(&FileTree::new(), all.tree());
+        for compression in [Compression::DEFAULT, Compression::GZIP_DEFAULT] {
+            let options = SealOptions { compression, threads: NonZero::<usize>::MIN };
+            let (expected, _) = seal_delta(&all_of_it, &merged, io::sink(), options).unwrap();
+            assert_eq!(seal_delta(&all_of_it, &all, io::sink(), options).unwrap().0, expected);
         }
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0, "the file has no name");
     }
