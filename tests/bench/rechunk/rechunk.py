@@ -20,8 +20,8 @@ LAYERS = (32, 64, 128)
 FLOOR = 500
 # MiB.
 CAP = 256
-# 15 CPU seconds were asked for where `tar | zstd -3 -T2` over the same tree took 11.8, and chunkah, by gzip, 60.
-CPU, CPU_GZIP = 15 / 11.8, 15 / 60
+# 15 CPU seconds were asked for where `tar | zstd -3 -T2` over the same tree took 11.8.
+CPU = 15 / 11.8
 RUNS = 5
 MB = 1e6
 
@@ -151,6 +151,7 @@ class Bench:
             subprocess.run(["tar", "-xpf", self.path("A.tar"), "-C", tree + ".part"], check=True)
             os.rename(tree + ".part", tree)
         gzip = run(["gzip", "-6", "-c", self.path("A.tar")], sink=True)[1]
+        # One run minutes before ours, which is told but judges nothing: a machine drifts further than the goal is wide.
         print(f"gzip -6 over the same tar: {gzip:.1f} CPU s", flush=True)
         pipe = ["sh", "-c", f"tar -C '{tree}' -cf - . | zstd -3 -T2 -q -c"]
         digests, goals = set(), []
@@ -168,7 +169,6 @@ class Bench:
                 goals.append((f"memory: at most {CAP} MiB", memory <= CAP, f"{memory:.0f} MiB"))
             else:
                 goals.append((f"CPU: at most {CPU:.2f} times tar | zstd", ratio <= CPU, f"{ratio:.2f}"))
-                goals.append((f"CPU: at most {CPU_GZIP:.2f} times gzip", cpu <= CPU_GZIP * gzip, f"{cpu / gzip:.2f}"))
             print(f"cut A into 64, {what}: {cpu:.1f} CPU s (tar | zstd -3 -T2: {yardstick:.1f}; {ratio:.2f} times), {wall:.1f} s, {memory:.0f} MiB", flush=True)
         if len(digests) != 1:
             sys.exit("the cap on memory changed the image")
