@@ -87,8 +87,8 @@ pub enum IndexError {
     },
 }
 
-/// Reads `stream` to its end. Bytes are hashed where the stream has them at hand: a buffer that fits the processor's cache (64 to
-/// 256 KiB) is best.
+/// Reads `stream` to its end. Bytes are hashed where the stream has them at hand: a buffer that fits the processor's
+/// cache (64 to 256 KiB) is best.
 pub fn index(stream: impl BufRead, options: IndexOptions) -> Result<LayerIndex, IndexError> {
     let mut indexer = Indexer::new(stream, options);
     while let Some((member, offset)) = indexer.members.next_member()? {
