@@ -161,6 +161,7 @@ impl<W: Write> Tar<W> {
     }
 }
 
+/// Brings bytes of the tar to its digest and to the compressor.
 fn pass(bytes: &[u8], hasher: &mut Hasher, size: &mut u64, encoder: &mut impl Write) -> io::Result<()> {
     hasher.update(bytes);
     *size += bytes.len() as u64;

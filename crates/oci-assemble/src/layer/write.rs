@@ -61,7 +61,7 @@ pub(super) trait Fill: Write {
     /// Says that the first `count` bytes of the room are filled.
     fn filled(&mut self, count: usize) -> io::Result<()>;
 
-    /// Takes bytes from where they are: as many as are worth it, else they are written.
+    /// Takes bytes that stay where they are during the call, without a copy where that pays; as if they were written.
     fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write_all(bytes)
     }
