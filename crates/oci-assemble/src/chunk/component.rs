@@ -8,6 +8,7 @@ use super::files::{large, pieces};
 use super::fingerprint::{Above, print, short};
 use super::map::ComponentMap;
 use super::neutral::TAG;
+use super::packing::Class;
 use super::place::{Place, place, source_of_compiled};
 use crate::image::Hasher;
 use crate::pkgdb::{DbKind, Package, Packages};
@@ -49,9 +50,14 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Whether its files have only their place in common, so that one new file changes it.
-    pub fn is_catch_all(self) -> bool {
-        matches!(self, Self::Cache | Self::Configuration | Self::Files | Self::PackageDatabase)
+    /// What its components may share a layer with.
+    pub fn class(self) -> Class {
+        match self {
+            Self::Files => Class::Files,
+            Self::Configuration => Class::Configuration,
+            Self::Cache | Self::PackageDatabase => Class::Generated,
+            _ => Class::Content,
+        }
     }
 
     /// What the names of its components begin with, and the name where one is enough.

@@ -96,7 +96,7 @@ impl Chunking {
             name: component.name.clone(),
             bytes: component.bytes,
             rate: rate(component, *hint, seen(&component.name)),
-            catch_all: component.origin.is_catch_all(),
+            class: component.origin.class(),
         };
         let items: Vec<Item> = components.list().iter().zip(&hints).map(item).collect();
         let chunker = Chunker { components, items, previous, encoding };

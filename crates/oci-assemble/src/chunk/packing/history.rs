@@ -21,9 +21,10 @@ pub struct Kept {
 /// Distributes all items over at most `max` layers, of which those before stay where that is possible. The result has a
 /// layer for each of `before`, in its order, empty where nothing is left of it, and new layers behind.
 ///
-/// What changed or is new is arranged anew, in the layers that became free and those that were left free. Catch-alls do not
-/// share a layer with anything else, and not more of them than [`CATCH_ALL_MAX`](super::CATCH_ALL_MAX) says, or
-/// [`CATCH_ALL_GROWN`] where it saves a layer: where there are too few layers for that, those that are cheapest to fetch again are joined.
+/// What changed or is new is arranged anew, in the layers that became free and those that were left free. Catch-alls share a
+/// layer with nothing else, with other classes of them where layers are few, and there are not more of them in it than
+/// [`CATCH_ALL_MAX`](super::CATCH_ALL_MAX) says, or [`CATCH_ALL_GROWN`] where it saves a layer: where there are too few
+/// layers for that, those that are cheapest to fetch again are joined.
 ///
 /// Laws: every item is in exactly one layer; an unchanged layer keeps its members, unless there are too few layers.
 pub fn after(items: &[Item], before: &[Kept], max: usize) -> Vec<BTreeSet<usize>> {
@@ -166,7 +167,7 @@ impl Rest<'_> {
 
     /// The expected cost of a layer. Catch-alls cost nothing here: they are small by rule, and nothing is spent on them.
     fn cost_of(&self, members: &BTreeSet<usize>) -> f64 {
-        let catch_all = members.iter().any(|index| self.items[*index].catch_all);
+        let catch_all = members.iter().any(|index| self.items[*index].class.is_catch_all());
         if catch_all { 0.0 } else { cost(self.items, members.iter().copied()) }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use crate::chunk::packing::{Item, Kept, after, fresh};
+use crate::chunk::packing::{Class, Item, Kept, after, fresh};
 
 const MIB: u64 = 1 << 20;
 
@@ -48,17 +48,23 @@ impl Image {
     }
 }
 
-fn item(name: &str, bytes: u64, rate: f64, catch_all: bool) -> Item {
-    Item { name: name.into(), bytes, rate, catch_all }
+fn item(name: &str, bytes: u64, rate: f64, class: Class) -> Item {
+    Item { name: name.into(), bytes, rate, class }
 }
 
 /// Packages and a few catch-alls, which all layers are full of.
 fn system(sizes: &[u64]) -> Vec<Item> {
     let package = |(number, bytes): (usize, &u64)| {
-        item(&format!("p{number:03}"), *bytes, if number % 5 == 0 { 0.3 } else { 0.03 }, false)
+        item(&format!("p{number:03}"), *bytes, if number % 5 == 0 { 0.3 } else { 0.03 }, Class::Content)
     };
-    let folders = ["etc", "files:/usr/0", "files:/usr/1", "package-database", "caches"];
-    let folder = |name: &&str| item(name, 1_400_000, 0.5, true);
+    let folders = [
+        ("etc", Class::Configuration),
+        ("files:/usr/0", Class::Files),
+        ("files:/usr/1", Class::Files),
+        ("package-database", Class::Generated),
+        ("caches", Class::Generated),
+    ];
+    let folder = |(name, class): &(&str, Class)| item(name, 1_400_000, 0.5, *class);
     sizes.iter().enumerate().map(package).chain(folders.iter().map(folder)).collect()
 }
 
@@ -91,8 +97,8 @@ proptest! {
             let (next, moved, own) = match build {
                 Build::Adds(mib) => {
                     let new = [
-                        item(&format!("file:/opt/{number}"), mib * MIB, 0.3, false),
-                        item(&format!("files:/opt/{number}"), 200_000, 0.5, true),
+                        item(&format!("file:/opt/{number}"), mib * MIB, 0.3, Class::Content),
+                        item(&format!("files:/opt/{number}"), 200_000, 0.5, Class::Files),
                     ];
                     let (next, moved) = image.next(&["package-database"], &new);
                     (next, moved, mib * MIB + 200_000)
@@ -106,7 +112,7 @@ proptest! {
             // The rest: the catch-all that changed with it, and layers that are joined to make room.
             prop_assert!(moved <= own + 8 * MIB + image.bytes() / 8, "{} {}", moved, own);
             image = next;
-            for catch_all in image.items.iter().filter(|item| item.catch_all) {
+            for catch_all in image.items.iter().filter(|item| item.class.is_catch_all()) {
                 let (_, moved) = image.next(&[&catch_all.name], &[]);
                 prop_assert!(moved <= 8_000_000, "{} of {}: {:?}", moved, catch_all.name, image.layers);
             }
@@ -121,8 +127,10 @@ fn a_new_component_is_not_welded_to_a_catch_all() {
     let mut image = Image::first(system(&sizes), 64);
     for number in 0..8 {
         let (file, files) = (format!("file:/opt/app{number}"), format!("files:/opt/{number}"));
-        let (next, moved) =
-            image.next(&["files:/usr/1"], &[item(&file, 100 * MIB, 0.3, false), item(&files, 200_000, 0.5, true)]);
+        let (next, moved) = image.next(
+            &["files:/usr/1"],
+            &[item(&file, 100 * MIB, 0.3, Class::Content), item(&files, 200_000, 0.5, Class::Files)],
+        );
         assert!(moved <= 130 * MIB, "{number}: {moved}");
         let alone = BTreeSet::from([file]);
         assert!(next.layers.contains(&alone), "{number}: {:?}", next.layers);

@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use crate::chunk::packing::{CATCH_ALL_MAX, Item, Kept, after, cost, fresh};
+use crate::chunk::packing::{CATCH_ALL_MAX, Class, Item, Kept, after, cost, fresh};
 
 fn items() -> impl Strategy<Value = Vec<Item>> {
-    let item = (0_u64..30 << 20, 1_u32..95, any::<bool>());
+    let classes =
+        [Class::Content, Class::Content, Class::Content, Class::Files, Class::Configuration, Class::Generated];
+    let item = (0_u64..30 << 20, 1_u32..95, prop::sample::select(classes.to_vec()));
     prop::collection::vec(item, 1..40).prop_map(|items| {
-        let item = |(number, (bytes, percent, catch_all)): (usize, (u64, u32, bool))| Item {
+        let item = |(number, (bytes, percent, class)): (usize, (u64, u32, Class))| Item {
             name: format!("c{number:02}"),
-            bytes: if catch_all { bytes / 16 } else { bytes },
+            bytes: if class.is_catch_all() { bytes / 16 } else { bytes },
             rate: f64::from(percent) / 100.0,
-            catch_all,
+            class,
         };
         items.into_iter().enumerate().map(item).collect()
     })
@@ -32,7 +34,7 @@ proptest! {
     /// One layer more is one layer split: nothing else moves.
     #[test]
     fn one_more_layer_splits_one(items in items(), max in 24_usize..60) {
-        let calm: Vec<Item> = items.into_iter().map(|item| Item { catch_all: false, ..item }).collect();
+        let calm: Vec<Item> = items.into_iter().map(|item| Item { class: Class::Content, ..item }).collect();
         let before: BTreeSet<BTreeSet<usize>> = fresh(&calm, max).into_iter().collect();
         let after: BTreeSet<BTreeSet<usize>> = fresh(&calm, max + 1).into_iter().collect();
         prop_assert!(before.difference(&after).count() <= 1);
@@ -44,7 +46,7 @@ proptest! {
     fn more_layers_cost_less(items in items(), max in 3_usize..40) {
         let sum = |layers: Vec<BTreeSet<usize>>| layers.into_iter().map(|layer| cost(&items, layer)).sum::<f64>();
         let (few, many) = (sum(fresh(&items, max)), sum(fresh(&items, max + 4)));
-        prop_assert!(many <= few * 1.000_001 || items.iter().any(|item| item.catch_all), "{} {}", few, many);
+        prop_assert!(many <= few * 1.000_001 || items.iter().any(|item| item.class.is_catch_all()), "{} {}", few, many);
     }
 
     #[test]
@@ -66,18 +68,18 @@ proptest! {
 #[test]
 fn catch_alls_stay_small() {
     let mut items: Vec<Item> = (0..300)
-        .map(|number| Item { name: format!("p{number}"), bytes: 5 << 20, rate: 0.03, catch_all: false })
+        .map(|number| Item { name: format!("p{number}"), bytes: 5 << 20, rate: 0.03, class: Class::Content })
         .collect();
     items.extend((0..12).map(|number| Item {
         name: format!("files:{number}"),
         bytes: (2 << 20) - number,
         rate: 0.5,
-        catch_all: true,
+        class: [Class::Files, Class::Configuration][usize::from(number % 3 == 0)],
     }));
     for max in [32, 64, 128] {
         for layer in fresh(&items, max) {
-            if layer.iter().any(|index| items[*index].catch_all) {
-                assert!(layer.iter().all(|index| items[*index].catch_all), "{layer:?}");
+            if layer.iter().any(|index| items[*index].class.is_catch_all()) {
+                assert!(layer.iter().all(|index| items[*index].class.is_catch_all()), "{layer:?}");
                 assert!(layer.iter().map(|index| items[*index].bytes).sum::<u64>() <= CATCH_ALL_MAX, "{layer:?}");
             }
         }
@@ -91,7 +93,7 @@ fn small_ones_share_with_small_ones() {
         name: format!("{name}{number}"),
         bytes: bytes + number,
         rate: 0.03,
-        catch_all: false,
+        class: Class::Content,
     };
     let large = (0..8).map(|number| item("large", number, 9 << 20));
     let items: Vec<Item> = large.chain((0..200).map(|number| item("small", number, 40 << 10))).collect();
@@ -101,4 +103,28 @@ fn small_ones_share_with_small_ones() {
             assert!(large == 0 || large == layer.len(), "{max}: {layer:?}");
         }
     }
+}
+
+/// A build that only installs the same packages again changes what is generated, and moves no small files with it. Where
+/// there are layers for it: of eight, catch-alls get two.
+#[test]
+fn what_is_generated_moves_by_itself() {
+    let item = |name: &str, class| Item { name: name.into(), bytes: 100 << 10, rate: 0.5, class };
+    // Packages are large enough that the other layers are spent on them.
+    let package = |number| Item { bytes: 5 << 20, ..item(&format!("p{number}"), Class::Content) };
+    let mut items: Vec<Item> = (0..40).map(package).collect();
+    items.extend(["etc:/etc", "etc:/etc/ssh"].map(|name| item(name, Class::Configuration)));
+    items.extend(["files:/", "files:/usr/sbin"].map(|name| item(name, Class::Files)));
+    items.extend(["caches", "package-database"].map(|name| item(name, Class::Generated)));
+    let shared = |max| {
+        let names = |layer: &BTreeSet<usize>| layer.iter().map(|index| items[*index].name.clone()).collect::<Vec<_>>();
+        let catch_all = |layer: &BTreeSet<usize>| layer.iter().any(|index| items[*index].class.is_catch_all());
+        let mut shared: Vec<String> =
+            fresh(&items, max).iter().filter(|layer| catch_all(layer)).map(|layer| names(layer).join(" ")).collect();
+        shared.sort();
+        shared
+    };
+    assert_eq!(shared(12), ["caches package-database", "etc:/etc etc:/etc/ssh", "files:/ files:/usr/sbin"]);
+    assert_eq!(shared(8), ["etc:/etc etc:/etc/ssh caches package-database", "files:/ files:/usr/sbin"]);
+    assert_eq!(shared(4), ["etc:/etc etc:/etc/ssh files:/ files:/usr/sbin caches package-database"]);
 }
