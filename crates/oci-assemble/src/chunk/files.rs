@@ -2,7 +2,8 @@
 //!
 //! One component for all of them would be a catch-all: ten new bytes would move everything. So the tree is cut along its
 //! directories into pieces of at most [`PIECE`] bytes: a directory is one piece if it fits, else each of its directories is
-//! looked at by itself, and its own files are one, cut by a hash of their names if need be.
+//! looked at by itself, and its own files are one, which is halved by the next bit of a hash of their names until each part
+//! fits. A part is named by those bits, so one that grows too large moves by itself.
 
 use crate::image::Digest;
 use crate::tree::{Escaped, TreePath};
@@ -34,15 +35,11 @@ fn cut(files: &[(TreePath, u64)], kind: &str, folder: &TreePath, depth: usize, n
         return;
     }
     let end = |path: &TreePath| path.as_bytes()[depth..].iter().position(|byte| *byte == b'/').map(|at| depth + at);
-    let direct: u64 = files.iter().filter(|(path, _)| end(path).is_none()).map(|(_, bytes)| bytes).sum();
-    // A prefix of the hash: twice as many pieces split each one and mix none.
-    let bits = direct.div_ceil(PIECE).next_power_of_two().trailing_zeros();
-    let mut at = 0;
+    let (mut at, mut direct) = (0, Vec::new());
     while let Some((path, _)) = files.get(at) {
         match end(path) {
             None => {
-                let bucket = if bits == 0 { String::new() } else { format!("#{:x}", hash(path.name()) >> (64 - bits)) };
-                names[at] = format!("{name}{bucket}");
+                direct.push(at);
                 at += 1;
             }
             Some(end) => {
@@ -54,6 +51,23 @@ fn cut(files: &[(TreePath, u64)], kind: &str, folder: &TreePath, depth: usize, n
             }
         }
     }
+    halve(files, &direct, &name, 0, names);
+}
+
+/// Names the pieces of the files at `which`, whose hashes have the same first `bits`. `name` ends with those.
+fn halve(files: &[(TreePath, u64)], which: &[usize], name: &str, bits: u32, names: &mut [String]) {
+    let bytes: u64 = which.iter().map(|at| files[*at].1).sum();
+    if bytes <= PIECE || which.len() < 2 || bits == u64::BITS {
+        for at in which {
+            name.clone_into(&mut names[*at]);
+        }
+        return;
+    }
+    let is_one = |at: &usize| hash(files[*at].0.name()) << bits >> 63 == 1;
+    let (ones, zeros): (Vec<usize>, Vec<usize>) = which.iter().copied().partition(is_one);
+    let mark = if bits == 0 { "#" } else { "" };
+    halve(files, &zeros, &format!("{name}{mark}0"), bits + 1, names);
+    halve(files, &ones, &format!("{name}{mark}1"), bits + 1, names);
 }
 
 /// A name's place on the ring of all hashes: the same on every machine, with nothing of the order of names left.
@@ -70,7 +84,7 @@ pub(super) fn large(path: &TreePath) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
 
@@ -99,14 +113,13 @@ mod tests {
             [
                 "files:/etc",
                 "files:/opt",
-                "files:/opt/big#0",
-                "files:/opt/big#1",
-                "files:/opt/big#2",
-                "files:/opt/big#3",
-                "files:/opt/big#4",
-                "files:/opt/big#5",
-                "files:/opt/big#6",
-                "files:/opt/big#7",
+                "files:/opt/big#000",
+                "files:/opt/big#001",
+                "files:/opt/big#010",
+                "files:/opt/big#011",
+                "files:/opt/big#100",
+                "files:/opt/big#101",
+                "files:/opt/big#11",
                 "files:/opt/small"
             ]
         );
@@ -126,6 +139,26 @@ mod tests {
         files.sort();
         for (name, (path, _)) in pieces(&files, "files", "files:/").into_iter().zip(&files) {
             assert_eq!(before.get(path).unwrap_or(&"files:/usr/lib".to_owned()), &name);
+        }
+    }
+
+    /// Where a directory grows past what so many pieces hold, one of them is cut; the others keep their names and files.
+    #[test]
+    fn a_piece_that_grows_is_cut_by_itself() {
+        let path = |number: usize| TreePath::new(format!("opt/data/{number:05}")).unwrap();
+        let name = |count: usize| {
+            let files: Vec<(TreePath, u64)> = (0..count).map(|number| (path(number), 100_000)).collect();
+            let names = pieces(&files, "files", "files:/");
+            files.into_iter().map(|(path, _)| path).zip(names).collect::<BTreeMap<TreePath, String>>()
+        };
+        let mut before = name(1);
+        for count in 2..400 {
+            let after = name(count);
+            let moved: BTreeSet<&String> =
+                after.iter().filter(|(path, name)| before.get(*path) != Some(*name)).map(|(_, name)| name).collect();
+            let touched = after.iter().filter(|(_, name)| moved.contains(name)).count();
+            assert!(touched <= 22, "{count}: {touched} files, {moved:?}");
+            before = after;
         }
     }
 }

@@ -26,8 +26,8 @@
 //!
 //! # Laws
 //! Every path is in exactly one component and every component in exactly one layer; the names of a hardlinked file are in
-//! one component. `max + 1` layers are `max` layers of which one is split. With the chunking of the same tree as history
-//! nothing moves. Nothing here reads a clock, and no floating-point function but the four operations is used, so a
+//! one component. `max + 1` layers are `max` layers of which one is split, where the rules for catch-alls are the same for
+//! both. With the chunking of the same tree as history nothing moves, unless fewer layers are wanted. Nothing here reads a clock, and no floating-point function but the four operations is used, so a
 //! chunking is the same on every machine.
 
 pub mod packing;

@@ -20,20 +20,24 @@ mod history;
 
 pub use history::{Kept, after};
 
-/// The most bytes of a shared layer with a catch-all in it, before compression: ten new bytes move no more. Where layers
-/// are too few for that, the limit doubles until a quarter of them is enough.
+/// The most bytes of a shared layer with a catch-all in it, before compression: ten new bytes move no more. This much where
+/// a quarter of the layers is enough for it.
 pub const CATCH_ALL_MAX: u64 = 4 << 20;
-/// The same for a layer of which an image before had a smaller one, before others are fetched again to make room.
+/// The same where that is not enough, or a layer grew. Half of the layers may be spent on it; where that is not enough
+/// either, the limit doubles until it is.
 pub const CATCH_ALL_GROWN: u64 = 8_000_000;
-/// The part of all layers that catch-alls may take.
-const CATCH_ALL_PART: usize = 4;
+/// The part of all layers that catch-alls may take for each of the two.
+const CATCH_ALL_PARTS: [usize; 2] = [4, 2];
+/// Each class of catch-alls has layers of its own where those are no more than one of so many.
+const CLASS_PART: usize = 8;
 /// One of so many layers stays free for what later builds bring: with all in use, what is new shares a layer with what is
 /// not, or others must be fetched again for it.
 const RESERVED_PART: usize = 16;
 /// From this rate on a component is busy.
 const BUSY: f64 = 0.2;
 
-/// What components have in common that may share a layer, least likely to change first.
+/// What components have in common that may share a layer. The order is that of precedence where layers are few: what is
+/// generated is the first to have its own, files share theirs with what is configured.
 ///
 /// What is generated changes with every build, also with one that only installs the same packages again. So it does not
 /// share a layer with small files that nothing owns. (Measured on a tree with an rpm database of 1.7 MiB: such a build moves
@@ -42,12 +46,12 @@ const BUSY: f64 = 0.2;
 pub enum Class {
     /// A package, a set of modules, one large file: it changes as a whole.
     Content,
-    /// Small files that nothing owns.
-    Files,
-    /// What is configured.
-    Configuration,
     /// What is made from the files of many packages.
     Generated,
+    /// What is configured.
+    Configuration,
+    /// Small files that nothing owns.
+    Files,
 }
 
 impl Class {
@@ -90,7 +94,7 @@ fn float(bytes: u64) -> f64 {
 /// Distributes all items over at most `max` layers, without history.
 ///
 /// Laws: every item is in exactly one layer; none is empty; `fresh(items, max + 1)` is `fresh(items, max)` with at most one
-/// layer split in two, once every kind has a layer of its own.
+/// layer split in two, where the rules are the same: there are layers for all kinds, and for catch-alls of the same size.
 pub fn fresh(items: &[Item], max: usize) -> Vec<BTreeSet<usize>> {
     let all: BTreeSet<usize> = (0..items.len()).collect();
     let rules = Rules::new(items, max);
@@ -105,39 +109,64 @@ fn usable(max: usize) -> usize {
 /// What keeps components apart.
 #[derive(Clone, Copy, Debug)]
 struct Rules {
-    /// The number of kinds that are told apart: all, unless there are fewer layers.
-    kinds: usize,
+    /// Kinds of contents that are told apart: calm and busy, or none.
+    contents: usize,
+    /// Classes of catch-alls that are told apart; with none, they share layers with contents.
+    classes: usize,
     /// The most bytes of a shared layer of catch-alls.
     catch_all: u64,
 }
 
 impl Rules {
-    /// The rules for at most `max` layers. The limit of catch-alls grows until a part of the layers is enough for all.
+    /// The rules for at most `max` layers.
     fn new(items: &[Item], max: usize) -> Self {
-        let room = (max / CATCH_ALL_PART).max(1);
         let catch_alls = (0..items.len()).filter(|index| items[*index].class.is_catch_all()).collect();
-        let mut rules = Self { kinds: max.clamp(1, KINDS.min(CONTENTS + room)), catch_all: CATCH_ALL_MAX };
-        while rules.catch_all < u64::MAX / 2 && least(items, &catch_alls, rules).len() > room {
-            rules.catch_all *= 2;
+        let contents = max.saturating_sub(1).clamp(1, CONTENTS);
+        let classes = (max / CLASS_PART).clamp(1, CLASSES).min(max.saturating_sub(1));
+        let rules = |catch_all| Self { contents, classes, catch_all };
+        let fits = |rules: Self, part: usize| least(items, &catch_alls, rules).len() <= (max / part).max(1);
+        let [some, more] = CATCH_ALL_PARTS;
+        if fits(rules(CATCH_ALL_MAX), some) {
+            return rules(CATCH_ALL_MAX);
         }
-        rules
+        let mut found = rules(CATCH_ALL_GROWN);
+        while found.catch_all < u64::MAX / 2 && !fits(found, more) {
+            found.catch_all *= 2;
+        }
+        found
+    }
+
+    /// Fewer rules, for what has to find a place among layers that stay; nothing where none can be given up.
+    fn relaxed(self) -> Option<Self> {
+        if self.catch_all < CATCH_ALL_GROWN {
+            // A layer that grew a little need not be split for that.
+            return Some(Self { catch_all: CATCH_ALL_GROWN, ..self });
+        }
+        if self.contents > 1 {
+            return Some(Self { contents: 1, ..self });
+        }
+        (self.classes > 1).then(|| Self { classes: self.classes - 1, ..self })
+    }
+
+    /// The kind of an item, as far as these rules tell it apart.
+    fn kind(self, item: &Item) -> usize {
+        let class = match item.class {
+            Class::Content => return usize::from(item.rate >= BUSY).min(self.contents - 1),
+            Class::Generated => 0,
+            Class::Configuration => 1,
+            Class::Files => 2,
+        };
+        match self.classes {
+            0 => 0,
+            classes => self.contents + class.min(classes - 1),
+        }
     }
 }
 
-/// Calm and busy contents.
+/// Calm and busy.
 const CONTENTS: usize = 2;
-/// Those, and the classes of catch-alls.
-const KINDS: usize = CONTENTS + 3;
-
-/// The kind of an item, and of a layer the last of its items'.
-fn kind(item: &Item) -> usize {
-    match item.class {
-        Class::Content => usize::from(item.rate >= BUSY),
-        Class::Files => CONTENTS,
-        Class::Configuration => CONTENTS + 1,
-        Class::Generated => CONTENTS + 2,
-    }
-}
+/// Classes of catch-alls.
+const CLASSES: usize = 3;
 
 /// A layer in the making.
 #[derive(Clone, Debug)]
@@ -158,14 +187,14 @@ struct Move {
 
 /// The fewest layers that the rules allow for `members`: one for each kind, of catch-alls as many as the limit asks for.
 fn least(items: &[Item], members: &BTreeSet<usize>, rules: Rules) -> Vec<Bin> {
-    let mut kinds: [BTreeSet<usize>; KINDS] = Default::default();
+    let mut kinds: [BTreeSet<usize>; CONTENTS + CLASSES] = Default::default();
     for index in members {
-        kinds[kind(&items[*index]).min(rules.kinds - 1)].insert(*index);
+        kinds[rules.kind(&items[*index])].insert(*index);
     }
     let mut bins = Vec::new();
     for (kind, members) in kinds.into_iter().enumerate().filter(|(_, members)| !members.is_empty()) {
         let bin = Bin { members, depth: 0 };
-        if kind < CONTENTS { bins.push(bin) } else { divide(items, bin, rules.catch_all, &mut bins) }
+        if kind < rules.contents { bins.push(bin) } else { divide(items, bin, rules.catch_all, &mut bins) }
     }
     bins
 }

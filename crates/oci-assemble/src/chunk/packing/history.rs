@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{CATCH_ALL_GROWN, Item, Rules, cost, float, kind, least, pack, usable};
+use super::{CLASSES, CONTENTS, Item, Rules, cost, float, least, pack, usable};
 
 /// Builds within which fetching a layer again must pay.
 const HORIZON: f64 = 8.0;
@@ -23,8 +23,8 @@ pub struct Kept {
 ///
 /// What changed or is new is arranged anew, in the layers that became free and those that were left free. Catch-alls share a
 /// layer with nothing else, with other classes of them where layers are few, and there are not more of them in it than
-/// [`CATCH_ALL_MAX`](super::CATCH_ALL_MAX) says, or [`CATCH_ALL_GROWN`] where it saves a layer: where there are too few
-/// layers for that, those that are cheapest to fetch again are joined.
+/// [`CATCH_ALL_MAX`](super::CATCH_ALL_MAX) says, or [`CATCH_ALL_GROWN`](super::CATCH_ALL_GROWN) where it saves a layer: where
+/// there are too few layers for that, those that are cheapest to fetch again are joined.
 ///
 /// Laws: every item is in exactly one layer; an unchanged layer keeps its members, unless there are too few layers.
 pub fn after(items: &[Item], before: &[Kept], max: usize) -> Vec<BTreeSet<usize>> {
@@ -92,17 +92,22 @@ impl Rest<'_> {
         self.kept.retain(|at| !layers.contains(at));
     }
 
-    /// Joins layers until the rules can be kept.
+    /// Gives up rules for what has to be fetched anyway, and then joins layers, until all find a place.
     fn make_room(&mut self) {
-        if self.need(&self.pool) > self.room() {
-            // A layer that grew a little need not be split for that.
-            self.rules.catch_all = self.rules.catch_all.max(CATCH_ALL_GROWN);
-        }
-        while self.need(&self.pool) > self.room() && !self.kept.is_empty() {
+        while self.kept.len() + self.need(&self.pool) > self.max {
+            if self.kept.len() < self.max
+                && let Some(rules) = self.rules.relaxed()
+            {
+                self.rules = rules;
+                continue;
+            }
             let doomed = match self.joined() {
                 Some(layers) => layers,
                 None => self.kept.iter().copied().min_by_key(|at| (self.bytes(*at), *at)).into_iter().collect(),
             };
+            if doomed.is_empty() {
+                return;
+            }
             self.dissolve(&doomed);
         }
     }
@@ -114,7 +119,7 @@ impl Rest<'_> {
         let frees = |layers: &Vec<usize>| self.need(&self.with(layers)) < need + layers.len();
         let price = |layers: &Vec<usize>| layers.iter().map(|at| self.bytes(*at)).sum::<u64>();
         let singles = self.kept.iter().map(|at| vec![*at]);
-        let pairs = (0..super::KINDS).filter_map(|of| {
+        let pairs = (0..CONTENTS + CLASSES).filter_map(|of| {
             let mut layers: Vec<usize> = self.kept.iter().copied().filter(|at| self.kind(*at) == of).collect();
             layers.sort_by_key(|at| (self.bytes(*at), *at));
             layers.get(..2).map(<[usize]>::to_vec)
@@ -123,7 +128,7 @@ impl Rest<'_> {
     }
 
     fn kind(&self, at: usize) -> usize {
-        self.before[at].members.iter().map(|index| kind(&self.items[*index])).max().unwrap_or(0)
+        self.before[at].members.iter().map(|index| self.rules.kind(&self.items[*index])).max().unwrap_or(0)
     }
 
     /// The layers of the pool: as many as there would be without history, and more where that saves enough. Layers that

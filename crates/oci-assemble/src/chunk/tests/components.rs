@@ -77,7 +77,8 @@ fn large_catch_alls_are_cut() {
             ("caches:/var/cache/fonts#0", Origin::Cache),
             ("caches:/var/cache/fonts#1", Origin::Cache),
             ("etc:/etc", Origin::Configuration),
-            ("etc:/etc/big#0", Origin::Configuration),
+            ("etc:/etc/big#00", Origin::Configuration),
+            ("etc:/etc/big#01", Origin::Configuration),
             ("etc:/etc/big#1", Origin::Configuration),
         ]
     );

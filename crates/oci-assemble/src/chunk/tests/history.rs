@@ -142,3 +142,33 @@ fn a_new_component_is_not_welded_to_a_catch_all() {
         image = next;
     }
 }
+
+/// An image whose catch-alls share one layer, as they do where layers are few, and then a few bytes among them: no package
+/// is fetched for it.
+#[test]
+fn a_change_of_a_catch_all_moves_no_package() {
+    let sizes: Vec<u64> = (0..24).map(|number| 3_000_000 + number * 77_777).collect();
+    let (catch_alls, packages): (Vec<Item>, Vec<Item>) =
+        system(&sizes).into_iter().partition(|item| item.class.is_catch_all());
+    let together: BTreeSet<String> = catch_alls.iter().map(|item| item.name.clone()).collect();
+    for max in 4..70 {
+        let mut image = Image { max, ..Image::first(packages.clone(), max - 1) };
+        image.items.extend(catch_alls.iter().cloned());
+        image.layers.push(together.clone());
+        for name in &together {
+            let (_, moved) = image.next(&[name], &[]);
+            assert!(moved <= 8_000_000, "{max}: {name} moves {moved}");
+        }
+    }
+}
+
+/// All layers are in use, none by a catch-all, when the first comes: two are joined for it, the smallest of a kind.
+#[test]
+fn the_first_catch_all_takes_the_cheapest_place() {
+    let item = |number: u64| item(&format!("p{number:02}"), (1 + number) * MIB, 0.03, Class::Content);
+    let items: Vec<Item> = (0..24).map(item).collect();
+    let layers = items.iter().map(|item| BTreeSet::from([item.name.clone()])).collect();
+    let image = Image { items, layers, max: 24 };
+    let (_, moved) = image.next(&[], &[self::item("files:/", 10, 0.5, Class::Files)]);
+    assert_eq!(moved, 3 * MIB + 10);
+}

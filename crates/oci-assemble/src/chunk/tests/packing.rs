@@ -49,6 +49,17 @@ proptest! {
         prop_assert!(many <= few * 1.000_001 || items.iter().any(|item| item.class.is_catch_all()), "{} {}", few, many);
     }
 
+    /// Whoever asks for fewer layers than before gets no more, also where nothing changed.
+    #[test]
+    fn fewer_layers_than_before_are_no_more(items in items(), before in 1_usize..40, max in 1_usize..40, changes: bool) {
+        let kept = |(at, members): (usize, BTreeSet<usize>)| Kept { members, unchanged: at > 0 || !changes };
+        let before: Vec<Kept> = fresh(&items, before).into_iter().enumerate().map(kept).collect();
+        let next = after(&items, &before, max);
+        prop_assert!(next.iter().filter(|layer| !layer.is_empty()).count() <= max);
+        let all: BTreeSet<usize> = next.iter().flatten().copied().collect();
+        prop_assert_eq!(all.len(), items.len());
+    }
+
     #[test]
     fn unchanged_layers_stay(items in items(), max in 8_usize..50, changed in any::<prop::sample::Index>()) {
         let layers = fresh(&items, max);
@@ -105,8 +116,8 @@ fn small_ones_share_with_small_ones() {
     }
 }
 
-/// A build that only installs the same packages again changes what is generated, and moves no small files with it. Where
-/// there are layers for it: of eight, catch-alls get two.
+/// A build that only installs the same packages again changes what is generated, and moves no small files with it, where
+/// there are layers for that.
 #[test]
 fn what_is_generated_moves_by_itself() {
     let item = |name: &str, class| Item { name: name.into(), bytes: 100 << 10, rate: 0.5, class };
@@ -124,7 +135,20 @@ fn what_is_generated_moves_by_itself() {
         shared.sort();
         shared
     };
-    assert_eq!(shared(12), ["caches package-database", "etc:/etc etc:/etc/ssh", "files:/ files:/usr/sbin"]);
-    assert_eq!(shared(8), ["etc:/etc etc:/etc/ssh caches package-database", "files:/ files:/usr/sbin"]);
-    assert_eq!(shared(4), ["etc:/etc etc:/etc/ssh files:/ files:/usr/sbin caches package-database"]);
+    assert_eq!(shared(24), ["caches package-database", "etc:/etc etc:/etc/ssh", "files:/ files:/usr/sbin"]);
+    assert_eq!(shared(16), ["caches package-database", "etc:/etc etc:/etc/ssh files:/ files:/usr/sbin"]);
+    assert_eq!(shared(8), ["etc:/etc etc:/etc/ssh files:/ files:/usr/sbin caches package-database"]);
+}
+
+/// 128 MB of small files that nothing owns: ten bytes move no more than 8 MB, though a quarter of the layers is too few.
+#[test]
+fn many_small_files_get_more_layers() {
+    let package = |number| Item { name: format!("p{number}"), bytes: 5 << 20, rate: 0.03, class: Class::Content };
+    let piece =
+        |number| Item { name: format!("files:/opt#{number:06b}"), bytes: 2_000_000, rate: 0.5, class: Class::Files };
+    let items: Vec<Item> = (0..100).map(package).chain((0..64).map(piece)).collect();
+    let layers = fresh(&items, 64);
+    let bytes = |layer: &BTreeSet<usize>| layer.iter().map(|index| items[*index].bytes).sum::<u64>();
+    let of_files: Vec<u64> = layers.iter().filter(|layer| layer.iter().any(|index| *index >= 100)).map(bytes).collect();
+    assert!(of_files.len() <= 32 && of_files.iter().all(|bytes| *bytes <= 8_000_000), "{of_files:?}");
 }
