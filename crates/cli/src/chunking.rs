@@ -19,47 +19,8 @@ use crate::output::Writing;
 use crate::previous::Previous;
 use crate::ui::{Ui, bytes};
 
-/// Memory of the program itself, of an indexed tree and of its layers' drafts, in bytes: measured on [`OWN_ENTRIES`].
-const OWN_MEMORY: u64 = 144 << 20;
-/// Entries of a tree that [`OWN_MEMORY`] is for.
-const OWN_ENTRIES: u64 = 60_000;
-/// Compressed bytes for each entry of a tree, at least: before layers are read, their number is only guessed.
-const ENTRY_BYTES: u64 = 10 << 10;
-/// Memory of one layer that is being compressed, in bytes: buffers, and a job of zstd with its window.
-const LAYER_MEMORY: u64 = 48 << 20;
 /// What a compressed byte is expected to be of an uncompressed one, where no image says: zstd on binaries.
 const USUAL_RATIO: f64 = 0.35;
-
-/// How a cap on memory is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Memory {
-    /// Bytes of uncompressed layers held at most; the others go to a file.
-    pub(crate) held: u64,
-    /// Layers written at the same time.
-    pub(crate) jobs: NonZero<usize>,
-}
-
-impl Memory {
-    /// Divides `cap` bytes for cutting `image`: half of what is left beside the program may go to layers in the making.
-    pub(crate) fn divide(cap: u64, image: &Image, jobs: NonZero<usize>) -> Self {
-        let left = cap.saturating_sub(own(image));
-        let fit = usize::try_from(left / 2 / LAYER_MEMORY).unwrap_or(usize::MAX);
-        let jobs = jobs.min(NonZero::new(fit).unwrap_or(NonZero::<usize>::MIN));
-        let making = LAYER_MEMORY.saturating_mul(jobs.get() as u64);
-        Self { held: left.saturating_sub(making), jobs }
-    }
-
-    /// The least that cutting `image` takes, whatever the cap.
-    pub(crate) fn least(image: &Image) -> u64 {
-        own(image) + LAYER_MEMORY
-    }
-}
-
-/// Memory of the program with the tree of `image`.
-fn own(image: &Image) -> u64 {
-    let stored: u64 = image.layers().map(|(descriptor, _)| descriptor.size).sum();
-    (stored / ENTRY_BYTES).saturating_mul(OWN_MEMORY / OWN_ENTRIES).max(OWN_MEMORY)
-}
 
 /// A tree cut into layers.
 pub(crate) struct Cut {

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Makes OCI layouts of trees for the rechunking benchmark.
 
-layouts.py image ROOTFS.tar OUT [--rpm]   one image of one layer, as an installer leaves it
+layouts.py image ROOTFS.tar OUT [--rpm]   one image of one layer, as an installer leaves it; OUT.rpmdb is rpm's database
 layouts.py small BASE OUT [FOLDER]        the image in layout BASE with a file of ten bytes in /usr/lib, or FOLDER, on top
 layouts.py app BASE OUT                   the image in layout BASE with /opt/app on top: a file of 100 MB and small ones
 layouts.py modules BASE ROOTFS.tar OUT    the image in layout BASE with 50 MB of kernel modules and new indexes on top
 
 With --rpm the tree has an rpm database in the place of dpkg's: the same packages, with source packages, build times and
-the times of their changelogs. Blobs are zstd, level 3.
+the times of their changelogs, written by rpm itself. Blobs are zstd, level 3.
 """
 import copy, gzip, hashlib, importlib.util, io, json, os, re, shutil, sqlite3, struct, subprocess, sys, tarfile, tempfile, time
 from email.utils import parsedate_to_datetime
@@ -82,6 +82,8 @@ def image(rootfs, out, rpm):
         extra = {}
         if rpm:
             extra = {RPMDB: rpm_database(tar, entries)}
+            with open(f"{out}.rpmdb", "wb") as database:
+                database.write(extra[RPMDB])
             entries = {path: info for path, info in entries.items() if not path.startswith("usr/lib/dpkg/")}
     def members():
         for info in split_layers.layer_entries(entries, list(entries)):
@@ -219,9 +221,11 @@ def tar_bytes(tar, info):
 
 
 def rpm_database(tar, entries):
-    """The bytes of rpm's SQLite database for the packages that dpkg knows."""
+    """The bytes of rpm's SQLite database for the packages that dpkg knows: rpm makes it of their headers, with all its
+    indexes. Installed now: each package has the time."""
     stanzas = tar_bytes(tar, entries["usr/lib/dpkg/status"]).decode().split("\n\n")
-    place = os.path.join(tempfile.gettempdir(), f"rpmdb-{os.getpid()}.sqlite")
+    folder = tempfile.TemporaryDirectory()
+    place = os.path.join(folder.name, "rpmdb.sqlite")
     database = sqlite3.connect(place)
     database.execute("CREATE TABLE 'Packages' (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL)")
     now = int(time.time())
@@ -264,10 +268,14 @@ def rpm_database(tar, entries):
         database.execute("INSERT INTO Packages (blob) VALUES (?)", (header(tags),))
     database.commit()
     database.close()
-    with open(place, "rb") as done:
-        data = done.read()
-    os.unlink(place)
-    return data
+    with folder:
+        subprocess.run(["rpm", "--dbpath", folder.name, "--rebuilddb"], check=True)
+        # What its log has is brought into the file, as assemble does it for a database that packages changed.
+        database = sqlite3.connect(place)
+        database.execute("PRAGMA journal_mode = DELETE")
+        database.close()
+        with open(place, "rb") as done:
+            return done.read()
 
 
 def main():

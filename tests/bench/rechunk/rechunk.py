@@ -11,7 +11,12 @@ binary. The trees, of Debian's packages and of about 1.6 GB each, are made by ma
 For 32, 64 and 128 layers the table has the compressed bytes that a client of A downloads for A2, for B, for A with a file of
 ten bytes in /usr/lib, and for A with 50 MB of kernel modules; then for A with /opt/app, of 100 MB and some small files,
 and from that for ten bytes beside them. Each is cut with A as the image before, as a pipeline does it;
-"fresh" says what B costs when it is not. "floor" is one layer for each component. CPU is user and system time.
+"fresh" says what B costs when it is not. "floor" is one layer for each component. "CPU s" and "MiB" are what cutting A
+takes when nothing is known of it: user and system time, and the most memory.
+
+rpm's database is one file, which changes with the times of installation. So the goal for A2 is for what is fetched beside
+it: the database as zstd alone compresses it does not count. (Distributions that build with SOURCE_DATE_EPOCH have it the
+same.)
 """
 import argparse, json, os, shutil, statistics, subprocess, sys, time
 
@@ -113,9 +118,9 @@ class Bench:
         warm = self.path("cache")
         results = {}
         head = ("A2", "B", "B fresh", "10 bytes", "modules", "app", "app 10 bytes")
-        print(f"{'layers':>8} {'A MB':>8} " + "".join(f"{name:>18}" for name in head), flush=True)
+        print(f"{'layers':>8} {'A MB':>8} {'CPU s':>6} {'MiB':>5} " + "".join(f"{name:>18}" for name in head), flush=True)
         for count in LAYERS + (FLOOR,):
-            base = self.cut("A", count, cache=warm)[0]
+            base, cpu, _, memory = self.cut("A", count)
             first, row = layers(base), {}
             for name, key, previous in (("A2", "A2", base), ("B", "B", base), ("B", "B fresh", "none"),
                                         ("small", "10 bytes", base), ("modules", "modules", base)):
@@ -130,7 +135,7 @@ class Bench:
                 shutil.rmtree(out)
             results[count] = row
             cells = "".join(f"{got / MB:9.2f} ({100 * got / all_:5.1f}%)" for got, all_, _ in (row[key] for key in head))
-            print(f"{count if count != FLOOR else 'floor':>8} {sum(size for _, size, _ in first) / MB:8.1f} {cells}", flush=True)
+            print(f"{count if count != FLOOR else 'floor':>8} {sum(size for _, size, _ in first) / MB:8.1f} {cpu:6.1f} {memory:5.0f} {cells}", flush=True)
             shutil.rmtree(base)
         return results
 
@@ -180,11 +185,15 @@ class Bench:
     def judge(self, results):
         """The goals, at 64 layers; True when all are met."""
         row = results[64]
-        initramfs = sum(size for size, components in row["A2"][2] if "initramfs" in components)
+        apart, what = sum(size for size, components in row["A2"][2] if "initramfs" in components), "initramfs"
+        if self.shape == "rpm":
+            database = subprocess.run(["zstd", "-3", "-q", "-c", self.image("A2") + ".rpmdb"], check=True, capture_output=True).stdout
+            print(f"rpm's database by itself: {len(database) / MB:.3f} MB", flush=True)
+            apart, what = apart + len(database), f"{what} and rpm's database"
         modules = sorted(set().union(*(components for _, components in row["modules"][2])))
         share = 100 * row["B"][0] / row["B"][1]
         goals = [
-            ("A to A2, initramfs apart: at most 1 MB", row["A2"][0] - initramfs <= 1e6, f"{(row['A2'][0] - initramfs) / MB:.3f} MB"),
+            (f"A to A2, {what} apart: at most 1 MB", row["A2"][0] - apart <= 1e6, f"{(row['A2'][0] - apart) / MB:.3f} MB"),
             ("A to B: at most 40 %", share <= 40, f"{share:.1f} %"),
             ("ten bytes: at most 2 MB", row["10 bytes"][0] <= 2e6, f"{row['10 bytes'][0] / MB:.3f} MB"),
             ("modules: their layers and the indexes only", all(name.startswith("modul") for name in modules), ", ".join(modules)),

@@ -19,9 +19,10 @@ use super::build::Prepared;
 use super::plan::index_cache;
 use super::rechunk::spill_dir;
 use crate::args::{BuildArgs, SourceArgs};
-use crate::chunking::{self, Compressing, Cut, CutOptions, Memory};
+use crate::chunking::{self, Compressing, Cut, CutOptions};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::memory::{self, Memory};
 use crate::output::Writing;
 use crate::previous::{Opening, Previous, Wanted};
 use crate::ui::Ui;
@@ -149,7 +150,8 @@ impl Recut {
         jobs: NonZero<usize>,
         ui: Ui,
     ) -> Result<(Image, Vec<(String, Layer)>), Failure> {
-        let memory = Memory::divide(env::memory_share(), &prepared.base.image, jobs);
+        let expected = memory::expected_entries(&prepared.base.image);
+        let memory = Memory::divide(env::memory_share(), expected, jobs);
         let spill = wire::make_dir(&spill_dir(&prepared.output))?;
         let pairs: Vec<_> =
             prepared.base.image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
@@ -159,17 +161,18 @@ impl Recut {
             &pairs,
             index_cache(cache),
             ReadOptions { gate: Gate::Refuse, threads: memory.jobs },
-            HoldOptions { memory: memory.held, spill: &spill },
+            HoldOptions { memory: memory.held, entries: expected, spill: &spill },
         );
         bar.finish_and_clear();
         let held = held.context(Class::Data, format!("reading the layers of {}", prepared.base.name))?;
+        let jobs = Memory::divide(env::memory_share(), expected.max(drafted.tree.len() as u64), jobs).jobs;
         let sources = Sources::new(vec![&held, added]);
         let (cut, contents) = self.cut_drafted(&image, drafted, &sources, prepared)?;
         let bar = ui.bar(None, "writing layers");
         let previous = self.previous.as_ref();
         let compressing = Compressing::all(prepared.compression);
         let cache = cache.map(|cache| &**cache);
-        let written = chunking::write(&cut, &contents, output, previous, compressing, cache, memory.jobs);
+        let written = chunking::write(&cut, &contents, output, previous, compressing, cache, jobs);
         bar.finish_and_clear();
         let written = written?;
         let image = chunking::dress(image, &cut, &written)?;

@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::plan::{index_cache, merged};
 use crate::args::{Compressor, RechunkArgs};
-use crate::chunking::{self, Compressing, Cut, CutOptions, Memory};
+use crate::chunking::{self, Compressing, Cut, CutOptions};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::memory::{self, Memory};
 use crate::output::Output;
 use crate::previous::{Opening, Previous, Wanted};
 use crate::ui::{Ui, bytes};
@@ -49,13 +50,9 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
         let cut = chunking::cut(&image.image, layers.tree(), &layers, &options)?;
         return show(&cut, &image, previous.as_ref(), ui);
     }
-    let least = Memory::least(&image.image);
-    if let Some(cap) = args.memory.filter(|cap| *cap < least) {
-        let text = format!("--memory is {}, and cutting {} takes {}", bytes(cap), image.name, bytes(least));
-        let hint = format!("give --memory {}M or more; what does not fit goes to a file", least.div_ceil(1 << 20));
-        return Err(Failure::new(Class::Usage, text).hint(hint));
-    }
-    let share = env::memory_share();
+    let expected = memory::expected_entries(&image.image);
+    refuse_below(args.memory, expected, &image.name)?;
+    let (share, least) = (env::memory_share(), memory::least(expected));
     if args.memory.is_none() && share < least {
         let (share, least) = (bytes(share), bytes(least));
         ui.say(&format!(
@@ -63,7 +60,8 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
             image.name
         ));
     }
-    let memory = Memory::divide(args.memory.unwrap_or(share), &image.image, jobs);
+    let cap = args.memory.unwrap_or(share);
+    let memory = Memory::divide(cap, expected, jobs);
     let spill = wire::make_dir(&spill_dir(&destination))?;
     let pairs: Vec<_> = image.image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
     let bar = ui.bar(None, "reading layers");
@@ -72,17 +70,19 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
         &pairs,
         index_cache(cache.as_ref()),
         ReadOptions { gate: Gate::Refuse, threads: memory.jobs },
-        HoldOptions { memory: memory.held, spill: &spill },
+        HoldOptions { memory: memory.held, entries: expected, spill: &spill },
     );
     bar.finish_and_clear();
     let held = held.context(Class::Data, format!("reading the layers of {}", image.name))?;
+    let entries = held.tree().len() as u64;
+    refuse_below(args.memory, entries, &image.name)?;
+    let jobs = Memory::divide(cap, entries.max(expected), jobs).jobs;
     // The process ends when the image is written: freeing trees entry by entry would cost as much as reading them.
     let held = std::mem::ManuallyDrop::new(held);
     let cut = std::mem::ManuallyDrop::new(chunking::cut(&image.image, held.tree(), &*held, &options)?);
     let writing = output.begin(cache.as_ref())?;
     let bar = ui.bar(None, "writing layers");
-    let written =
-        chunking::write(&cut, &*held, &writing, previous.as_ref(), compressing, cache.as_deref(), memory.jobs);
+    let written = chunking::write(&cut, &*held, &writing, previous.as_ref(), compressing, cache.as_deref(), jobs);
     bar.finish_and_clear();
     let written = written?;
     let mut result = chunking::dress(image.image.clone(), &cut, &written)?;
@@ -104,6 +104,15 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     chunking::say(&cut, &written, ui);
     ui.say(&format!("wrote {destination}"));
     ui.data(&result.digest().to_string())
+}
+
+/// Refuses a cap that is less than an image of so many entries takes.
+fn refuse_below(cap: Option<u64>, entries: u64, name: &str) -> Result<(), Failure> {
+    let least = memory::least(entries);
+    let Some(cap) = cap.filter(|cap| *cap < least) else { return Ok(()) };
+    let text = format!("--memory is {}, and cutting {name} takes {}", bytes(cap), bytes(least));
+    let hint = format!("give --memory {}M or more; what does not fit goes to a file", least.div_ceil(1 << 20));
+    Err(Failure::new(Class::Usage, text).hint(hint))
 }
 
 fn map(path: Option<&Path>) -> Result<ComponentMap, Failure> {

@@ -293,7 +293,7 @@ fn wrong_words_are_named() {
         (&["--previous", "absent.json"], 2, "reading the record absent.json"),
         (&["--previous", "oci:base:latest"], 2, "oci:base:latest does not say how its layers were cut"),
         (&["--memory", "much"], 2, "expected a number"),
-        (&["--memory", "191M"], 2, "--memory is 191.00 MiB, and cutting oci:base:latest takes 192.00 MiB"),
+        (&["--memory", "191M"], 2, "--memory is 191.00 MiB, and cutting oci:base:latest takes 191.98 MiB"),
     ] {
         let run = scene.run(&[&to[..], words].concat());
         assert_eq!((run.code, run.stdout.as_str()), (code, ""), "{run:?}");

@@ -11,7 +11,7 @@ use std::sync::{Mutex, OnceLock};
 
 use self::blobs::LayerBlobs;
 pub use self::claimed::ClaimedIndexes;
-pub use self::held::{HeldLayers, HoldOptions};
+pub use self::held::{ENTRY_MEMORY, HeldLayers, HoldOptions};
 pub use self::merged::MergedLayers;
 use super::blob::BlobSource;
 use super::error::StoreError;

@@ -21,11 +21,17 @@ use crate::layer::{Contents, IndexError, IndexOptions, LayerIndex, MergedIndex, 
 use crate::store::blob::BlobSource;
 use crate::tree::{Content, FileTree};
 
+/// Bytes of memory that an entry takes in indexes, merged tree and drafts of layers. (Measured: 1.2 kB each where 400,000
+/// empty files are cut anew, 1.1 kB on a system's 53,000.)
+pub const ENTRY_MEMORY: u64 = 1258;
+
 /// Where the bytes of layers are held.
 #[derive(Clone, Copy, Debug)]
 pub struct HoldOptions<'a> {
     /// Bytes held in memory at most.
     pub memory: u64,
+    /// Entries that there is memory for beside that. For each one more, [`ENTRY_MEMORY`] less is held.
+    pub entries: u64,
     /// Where a file for what is beyond goes; on a file system that is no memory itself.
     pub spill: &'a Dir,
 }
@@ -56,7 +62,7 @@ impl HeldLayers {
         options: ReadOptions,
         hold: HoldOptions<'_>,
     ) -> Result<Self, LayerError> {
-        let hold = Hold::new(hold.memory, hold.spill);
+        let hold = Hold::new(hold);
         let results = each(layers.len(), options.threads, |position| {
             let (descriptor, diff_id) = &layers[position];
             let digest = descriptor.digest;
@@ -71,6 +77,10 @@ impl HeldLayers {
             pieces.push(held);
             indexes.push(index);
         }
+        for (position, held) in pieces.iter_mut().enumerate() {
+            let digest = layers[position].0.digest;
+            hold.settle(held).map_err(|source| LayerError { position, digest, fault: LayerFault::Decode(source) })?;
+        }
         let mut tree = FileTree::new();
         for (position, index) in indexes.iter().enumerate() {
             tree = tree.apply(&index.delta).map_err(|error| LayerError {
@@ -80,7 +90,8 @@ impl HeldLayers {
             })?;
         }
         let sizes = indexes.iter().map(|index| index.size).sum();
-        Ok(Self { pieces, file: hold.finish(), index: MergedIndex::new(tree, &indexes), sizes })
+        let index = MergedIndex::new(tree, &indexes);
+        Ok(Self { pieces, file: hold.finish(), index, sizes })
     }
 
     /// All layers merged.

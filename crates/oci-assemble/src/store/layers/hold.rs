@@ -10,6 +10,7 @@ use cap_std::fs::Dir;
 use cap_std_ext::cap_tempfile::TempFile;
 use memmap2::{MmapMut, MmapOptions};
 
+use super::held::{ENTRY_MEMORY, HoldOptions};
 use crate::image::{Digest, Hasher};
 
 /// What is held at once: small enough that a cap is kept closely, large enough for one write.
@@ -70,10 +71,18 @@ impl Pieces {
     }
 }
 
+/// Entries whose headers begin in these bytes of a tar, which begin at the start of a block: each header has the magic at
+/// byte 257 (POSIX.1-1988, ustar). One that a file has within is counted as well; then less is held than could be.
+fn headers(bytes: &[u8]) -> u64 {
+    bytes.chunks(512).filter(|block| block.get(257..262) == Some(b"ustar")).map(|_| 1).sum()
+}
+
 /// What all layers share.
 pub(super) struct Hold<'a> {
-    /// Bytes of memory left.
+    /// Bytes of memory left; below zero where entries took more than there was.
     left: AtomicI64,
+    /// Entries seen beyond those that there is memory for; below zero until there are so many.
+    entries: AtomicI64,
     dir: &'a Dir,
     file: OnceLock<File>,
     making: Mutex<()>,
@@ -82,10 +91,40 @@ pub(super) struct Hold<'a> {
 }
 
 impl<'a> Hold<'a> {
-    /// Holds up to `memory` bytes in memory, and what is beyond in a file of `dir`.
-    pub(super) fn new(memory: u64, dir: &'a Dir) -> Self {
-        let left = AtomicI64::new(i64::try_from(memory).unwrap_or(i64::MAX));
-        Self { left, dir, file: OnceLock::new(), making: Mutex::new(()), end: AtomicU64::new(0) }
+    pub(super) fn new(options: HoldOptions<'a>) -> Self {
+        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        Self {
+            left: AtomicI64::new(signed(options.memory)),
+            entries: AtomicI64::new(-signed(options.entries)),
+            dir: options.spill,
+            file: OnceLock::new(),
+            making: Mutex::new(()),
+            end: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes the memory of the entries that begin in `bytes`, which is needed whatever is left.
+    fn make_room(&self, bytes: &[u8]) {
+        let new = i64::try_from(headers(bytes)).unwrap_or(0);
+        let before = self.entries.fetch_add(new, Ordering::Relaxed);
+        let beyond = (before + new).max(0) - before.max(0);
+        self.left.fetch_sub(beyond.saturating_mul(i64::try_from(ENTRY_MEMORY).unwrap_or(i64::MAX)), Ordering::Relaxed);
+    }
+
+    /// Moves pieces of a layer to the file while more is in memory than was to be: what came last may have had the most
+    /// entries.
+    pub(super) fn settle(&self, layer: &mut Pieces) -> io::Result<()> {
+        for piece in &mut layer.0 {
+            if self.left.load(Ordering::Relaxed) >= 0 {
+                return Ok(());
+            }
+            if let Some(bytes) = piece.in_memory() {
+                let moved = self.spill(bytes)?;
+                *piece = moved;
+                self.left.fetch_add(PIECE_BYTES, Ordering::Relaxed);
+            }
+        }
+        Ok(())
     }
 
     /// The file, if there is one.
@@ -188,6 +227,7 @@ impl<'h, R: Read> Holding<'h, R> {
 
     /// Keeps a full piece and takes room for the next one: the same, when its bytes went to the file.
     fn turn(&mut self) -> io::Result<()> {
+        self.hold.make_room(&self.filling);
         let piece = if self.hold.has_room() {
             Piece::Memory(std::mem::replace(&mut self.filling, room()?))
         } else {
@@ -202,6 +242,7 @@ impl<'h, R: Read> Holding<'h, R> {
     pub(super) fn finish(mut self) -> io::Result<(Pieces, Option<Digest>)> {
         let last = &self.filling[..self.used];
         if !last.is_empty() {
+            self.hold.make_room(last);
             let piece = if self.hold.has_room() { Piece::Last(last.into()) } else { self.hold.spill(last)? };
             self.pieces.push(piece);
         }

@@ -50,12 +50,20 @@ fn options() -> ReadOptions {
 
 /// Layers with one file each, named and filled by `texts`.
 fn image(texts: &[(&str, &str)]) -> (Memory, Vec<(Descriptor, Digest)>) {
+    let single: Vec<_> = texts.iter().map(std::slice::from_ref).collect();
+    image_of(&single)
+}
+
+/// An image with a layer for each of these lists of files.
+fn image_of(lists: &[&[(&str, &str)]]) -> (Memory, Vec<(Descriptor, Digest)>) {
     let mut memory = Memory::default();
     let mut layers = Vec::new();
-    for (number, (path, text)) in texts.iter().enumerate() {
+    for (number, texts) in lists.iter().enumerate() {
         let mut delta = TreeDelta::new();
-        let meta = crate::tree::Meta::root_owned(0o644, 1);
-        delta.insert(TreePath::new(path).unwrap(), crate::tree::Inode::file(meta, Content::of(*text)));
+        for (path, text) in *texts {
+            let meta = crate::tree::Meta::root_owned(0o644, 1);
+            delta.insert(TreePath::new(path).unwrap(), crate::tree::Inode::file(meta, Content::of(*text)));
+        }
         let draft = LayerDraft::new("x", &delta, &FileTree::new(), 1).unwrap();
         let compression = [Compression::DEFAULT, Compression::GZIP_DEFAULT, Compression::None][number % 3];
         let threads = NonZero::new(1).unwrap();
@@ -207,7 +215,7 @@ fn held_layers_are_what_merged_layers_are_wherever_they_are_held() {
     // All in memory, some, none; and with the indexes known.
     for held in [u64::MAX, 3 << 20, 0, 0] {
         memory.opened.lock().unwrap().clear();
-        let hold = HoldOptions { memory: held, spill: &dir };
+        let hold = HoldOptions { memory: held, entries: u64::MAX, spill: &dir };
         let all = HeldLayers::open(&memory, &layers, &cache, options(), hold).unwrap();
         assert_eq!(memory.opened.lock().unwrap().len(), layers.len(), "each layer is read once");
         assert_eq!(all.tree(), merged.tree());
@@ -230,7 +238,29 @@ fn held_layers_are_what_merged_layers_are_wherever_they_are_held() {
     }
     let mut wrong = layers.clone();
     wrong[1].1 = Digest::of(b"other");
-    let hold = HoldOptions { memory: 0, spill: &dir };
+    let hold = HoldOptions { memory: 0, entries: 0, spill: &dir };
     let error = HeldLayers::open(&memory, &wrong, &NoCache, options(), hold).unwrap_err();
     assert!(matches!(error, LayerError { position: 1, fault: LayerFault::DiffId { .. }, .. }), "{error:?}");
+}
+
+/// What the entries of a layer take is not there for its bytes; that they come behind them makes no difference.
+#[test]
+fn entries_take_memory_from_what_is_held() {
+    let long = "0123456789abcdef".repeat(1 << 18);
+    let names: Vec<String> = (0..5000).map(|number| format!("z{number:04}")).collect();
+    let mut files = vec![("a", long.as_str())];
+    files.extend(names.iter().map(|name| (name.as_str(), "")));
+    let (memory, layers) = image_of(&[&files]);
+    let temp = tempfile::tempdir().unwrap();
+    let dir = cap_std::fs::Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).unwrap();
+    let in_memory = |held, entries| {
+        let hold = HoldOptions { memory: held, entries, spill: &dir };
+        let all = HeldLayers::open(&memory, &layers, &NoCache, options(), hold).unwrap();
+        assert!(text(&all, all.tree(), "a") == long);
+        all.held(all.tree().at("a").and_then(Inode::content).unwrap()).is_some()
+    };
+    // 4 MiB of a file, 2.5 MiB of headers, and 6.3 MB for 5,000 entries.
+    assert!(in_memory(7 << 20, 6000));
+    assert!(!in_memory(7 << 20, 0));
+    assert!(in_memory(14 << 20, 0));
 }
