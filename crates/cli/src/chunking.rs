@@ -2,22 +2,19 @@
 
 use std::num::NonZero;
 
-use oci_assemble::chunk::{
-    Chunking, ChunkingOptions, ComponentMap, Components, LABEL, check, draft, largest_first, neutral,
-};
-use oci_assemble::image::{Descriptor, Digest, Encoding, Epoch, History, Image, Layer, MediaType};
-use oci_assemble::layer::{Compression, Contents, LayerDraft, SealOptions, Sealer, measure};
+use oci_assemble::chunk::{Chunking, ChunkingOptions, ComponentMap, Components, LABEL, check, draft, neutral};
+use oci_assemble::image::{Descriptor, Encoding, Epoch, Image};
+use oci_assemble::layer::{Compression, Contents, LayerDraft};
 use oci_assemble::pkgdb;
-use oci_assemble::plan::assemble::seal_layer;
-use oci_assemble::store::{CacheDir, Unpacked};
 use oci_assemble::tree::FileTree;
 use serde_json::{Value, json};
 
-use crate::cmd::build::LAYER_ANNOTATION;
+pub(crate) use self::writing::{WriteOptions, Written, write};
 use crate::exit::{Class, Context, Failure};
-use crate::output::Writing;
 use crate::previous::Previous;
 use crate::ui::{Ui, bytes};
+
+mod writing;
 
 /// What a compressed byte is expected to be of an uncompressed one, where no image says: zstd on binaries.
 const USUAL_RATIO: f64 = 0.35;
@@ -86,77 +83,6 @@ impl Compressing {
     pub(crate) fn wanted(self) -> Option<Encoding> {
         self.new.media_type().encoding().filter(|_| !self.any)
     }
-}
-
-/// A layer, and whether the image before had its blob.
-pub(crate) struct Written {
-    pub(crate) layer: Layer,
-    pub(crate) reused: bool,
-}
-
-/// Writes the layers of `cut`. One that the image before has, by its diff_id, is not compressed again.
-pub(crate) fn write(
-    cut: &Cut,
-    contents: &dyn Contents,
-    output: &Writing,
-    previous: Option<&Previous>,
-    compressing: Compressing,
-    cache: Option<&CacheDir>,
-    jobs: NonZero<usize>,
-) -> Result<Vec<Written>, Failure> {
-    let sizes: Vec<u64> = cut.chunking.layers.iter().map(|chunk| chunk.bytes).collect();
-    let unpacked = Unpacked::new(cache);
-    let image = previous.and_then(|previous| previous.image.as_ref());
-    // One thread a layer: many are written at the same time, and the bytes are the same for any number.
-    let sealer = Sealer::new(SealOptions { compression: compressing.new, threads: NonZero::<usize>::MIN });
-    let written = largest_first(&sizes, jobs, |number| {
-        let draft = cut.drafts[number].clone().with_annotation(LAYER_ANNOTATION, cut.drafts[number].name());
-        let context = || format!("writing the layer {}", draft.name());
-        if let Some((blob, diff_id)) = &cut.chunking.layers[number].before
-            && let Some(image) = image
-            && let Some(layer) =
-                kept(blob, diff_id, &draft, contents, compressing).context(Class::Io, context())?
-            // A configuration may lie of its layers, and a blob be one that not everybody unpacks to its end.
-            && unpacked.holds(&*image.blobs, &layer.descriptor, diff_id).context(Class::Data, context())?
-        {
-            return Ok(Written { layer, reused: true });
-        }
-        let layer = seal_layer(&draft, contents, output.sink()?, &sealer).context(Class::Io, context())?;
-        unpacked.remember(&layer.descriptor, &layer.diff_id);
-        Ok(Written { layer, reused: false })
-    })?;
-    let reused: Vec<Descriptor> =
-        written.iter().filter(|layer| layer.reused).map(|written| written.layer.descriptor.clone()).collect();
-    if let Some(image) = image {
-        output.take(&*image.blobs, &reused, jobs)?;
-    }
-    Ok(written)
-}
-
-/// The layer of the image before that `draft` is, when it is what that image says of it.
-fn kept(
-    blob: &Descriptor,
-    diff_id: &Digest,
-    draft: &LayerDraft,
-    contents: &dyn Contents,
-    compressing: Compressing,
-) -> Result<Option<Layer>, oci_assemble::layer::WriteError> {
-    let Some(encoding) = blob.media_type.encoding() else { return Ok(None) };
-    // Who asks for another compressor wants its bytes.
-    if compressing.wanted().is_some_and(|wanted| wanted != encoding) {
-        return Ok(None);
-    }
-    let (found, uncompressed) = measure(draft, contents)?;
-    if found != *diff_id {
-        return Ok(None);
-    }
-    let descriptor = Descriptor {
-        annotations: draft.annotations().clone(),
-        ..Descriptor::new(MediaType::layer(encoding), blob.digest, blob.size)
-    };
-    let created = Epoch::new(draft.epoch()).map(|epoch| epoch.to_string()).ok();
-    let history = History { created, ..History::of(format!("assemble: {}", draft.name())) };
-    Ok(Some(Layer { descriptor, diff_id: found, uncompressed_size: Some(uncompressed), history }))
 }
 
 /// The image with these layers in the place of its own, and with the record of how they were cut.

@@ -140,19 +140,17 @@ impl Writing {
     /// Takes the base's blobs, and writes manifest and configuration.
     pub(crate) fn store(self, base: &OpenedImage, image: &Image, threads: NonZero<usize>) -> Result<Stored, Failure> {
         let blobs: Vec<_> = base.image.layers().map(|(descriptor, _)| descriptor.clone()).collect();
-        self.take(&*base.blobs, &blobs, threads)?;
+        let taken = self.transaction.take_all(&*base.blobs, &blobs, threads);
+        taken.context(Class::Data, "taking layers of another image")?;
         self.store_own(image)
     }
 
-    /// Takes layers of another image.
-    pub(crate) fn take(
-        &self,
-        source: &dyn BlobSource,
-        blobs: &[Descriptor],
-        threads: NonZero<usize>,
-    ) -> Result<(), Failure> {
-        let taken = self.transaction.take_all(source, blobs, threads);
-        taken.context(Class::Data, "taking layers of another image")
+    /// Takes one layer of another image; `false` when that does not have it, or it is not what its descriptor says.
+    pub(crate) fn take_sound(&self, source: &dyn BlobSource, blob: &Descriptor) -> Result<bool, Failure> {
+        match self.transaction.take(source, blob) {
+            Err(error) if error.is_of_blob() => Ok(false),
+            taken => taken.map(|_| true).context(Class::Data, "taking a layer of another image"),
+        }
     }
 
     /// Writes manifest and configuration of an image whose layers are all there.

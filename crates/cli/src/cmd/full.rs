@@ -19,7 +19,7 @@ use super::build::Prepared;
 use super::plan::index_cache;
 use super::rechunk::spill_dir;
 use crate::args::{BuildArgs, SourceArgs};
-use crate::chunking::{self, Compressing, Cut, CutOptions};
+use crate::chunking::{self, Compressing, Cut, CutOptions, WriteOptions};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::memory::{self, Memory};
@@ -169,10 +169,14 @@ impl Recut {
         let sources = Sources::new(vec![&held, added]);
         let (cut, contents) = self.cut_drafted(&image, drafted, &sources, prepared)?;
         let bar = ui.bar(None, "writing layers");
-        let previous = self.previous.as_ref();
-        let compressing = Compressing::all(prepared.compression);
-        let cache = cache.map(|cache| &**cache);
-        let written = chunking::write(&cut, &contents, output, previous, compressing, cache, jobs);
+        let options = WriteOptions {
+            previous: self.previous.as_ref(),
+            compressing: Compressing::all(prepared.compression),
+            cache: cache.map(|cache| &**cache),
+            jobs,
+            ui,
+        };
+        let written = chunking::write(&cut, &contents, output, options);
         bar.finish_and_clear();
         let written = written?;
         let image = chunking::dress(image, &cut, &written)?;

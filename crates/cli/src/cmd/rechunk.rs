@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::plan::{index_cache, merged};
 use crate::args::{Compressor, RechunkArgs};
-use crate::chunking::{self, Compressing, Cut, CutOptions};
+use crate::chunking::{self, Compressing, Cut, CutOptions, WriteOptions};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::memory::{self, Memory};
@@ -82,7 +82,9 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     let cut = std::mem::ManuallyDrop::new(chunking::cut(&image.image, held.tree(), &*held, &options)?);
     let writing = output.begin(cache.as_ref())?;
     let bar = ui.bar(None, "writing layers");
-    let written = chunking::write(&cut, &*held, &writing, previous.as_ref(), compressing, cache.as_deref(), jobs);
+    let (previous, cache) = (previous.as_ref(), cache.as_deref());
+    let options = WriteOptions { previous, compressing, cache, jobs, ui };
+    let written = chunking::write(&cut, &*held, &writing, options);
     bar.finish_and_clear();
     let written = written?;
     let mut result = chunking::dress(image.image.clone(), &cut, &written)?;
@@ -95,7 +97,7 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
             "image": result.digest(),
             "output": destination.to_string(),
             "source": image.digest,
-            "previous": previous.as_ref().and_then(|previous| previous.image.as_ref()).map(|image| image.digest),
+            "previous": previous.and_then(|previous| previous.image.as_ref()).map(|image| image.digest),
             "layers": chunking::layers_json(&cut, &written),
             "record": cut.chunking.recorded().layers,
         });

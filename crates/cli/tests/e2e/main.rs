@@ -14,6 +14,7 @@ mod messages;
 mod modules;
 mod own_bootc;
 mod plans;
+mod previous;
 mod publish;
 mod push;
 mod rechunk;

@@ -119,6 +119,18 @@ pub enum StoreError {
     InUse,
 }
 
+impl StoreError {
+    /// Whether a blob that was asked for is at fault: it is not there, or not what its descriptor says.
+    pub fn is_of_blob(&self) -> bool {
+        match self {
+            Self::Missing { .. } | Self::Blob(_) | Self::NotRegular { .. } => true,
+            #[cfg(feature = "registry")]
+            Self::Registry(error) => error.is_missing(),
+            _ => false,
+        }
+    }
+}
+
 /// The result of asking a store.
 pub(super) type Result<T> = std::result::Result<T, StoreError>;
 

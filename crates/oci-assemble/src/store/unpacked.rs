@@ -45,7 +45,7 @@ impl<'a> Unpacked<'a> {
         }
         let Some(encoding) = blob.media_type.encoding() else { return Ok(false) };
         let opened = match source.open(blob) {
-            Err(StoreError::Missing { .. } | StoreError::Blob(_)) => return Ok(false),
+            Err(error) if error.is_of_blob() => return Ok(false),
             other => other?,
         };
         let mut hasher = diff_id.hasher();
@@ -54,7 +54,7 @@ impl<'a> Unpacked<'a> {
             Ok(stream.broken().is_none())
         });
         let whole = match read.map_err(failed("read", blob.digest.to_string())) {
-            Err(StoreError::Blob(_)) => false,
+            Err(error) if error.is_of_blob() => false,
             // What decoders say of bytes that are none of theirs; libzstd's words have no kind.
             Err(StoreError::Io { source, .. }) if is_of_decoder(&source) => false,
             other => other?,
