@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use oci_assemble::chunk::Recorded;
-use oci_assemble::image::{ImageReference, Platform};
+use oci_assemble::image::{Descriptor, Digest, ImageReference, Platform};
 use oci_assemble::store::CacheDir;
 use serde_json::Value;
 
@@ -18,6 +18,18 @@ pub(crate) struct Previous {
     pub(crate) recorded: Recorded,
     /// The image, unless only its record is there.
     pub(crate) image: Option<OpenedImage>,
+}
+
+impl Previous {
+    /// The blobs of its layers, as far as they are known.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        self.recorded.layers.iter().filter_map(|layer| layer.layer.as_ref()).map(|(blob, _)| blob)
+    }
+
+    /// Whether one of its layers is the blob of this digest.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        self.blobs().any(|blob| blob.digest == *digest)
+    }
 }
 
 /// Where the chunking of the image before comes from.

@@ -3,9 +3,9 @@
 use std::num::NonZero;
 
 use oci_assemble::chunk::{Chunk, largest_first};
-use oci_assemble::image::{Descriptor, Digest, Epoch, History, Layer, MediaType};
+use oci_assemble::image::{Descriptor, Digest, Encoding, Image, Layer, MediaType};
 use oci_assemble::layer::{Contents, LayerDraft, SealOptions, Sealer, measure};
-use oci_assemble::plan::assemble::seal_layer;
+use oci_assemble::plan::assemble::{Unpublished, layer_of};
 use oci_assemble::store::{CacheDir, Unpacked};
 
 use super::{Compressing, Cut};
@@ -33,7 +33,7 @@ pub(crate) struct WriteOptions<'a> {
     pub(crate) ui: Ui,
 }
 
-/// Writes the layers of `cut`. One that the image before has, by its diff_id, is not compressed again.
+/// Writes the layers of `cut`. One that the image before has, by its diff_id, stays the blob it is there.
 pub(crate) fn write(
     cut: &Cut,
     contents: &dyn Contents,
@@ -68,17 +68,36 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn layer(&self, chunk: &Chunk, draft: &LayerDraft) -> Result<Written, Failure> {
+        let mut tried = None;
         if let Some((blob, diff_id)) = &chunk.before
             && let Some(image) = self.image
             && let Some(layer) = self.kept(blob, diff_id, draft).context(Class::Io, context(draft))?
-            && self.takes(image, &layer, draft)?
         {
-            return Ok(Written { layer, reused: true });
+            if self.takes(image, &layer, draft)? {
+                return Ok(Written { layer, reused: true });
+            }
+            tried = Some(blob.digest);
         }
-        let layer = seal_layer(draft, self.contents, self.output.sink()?, &self.sealer);
-        let layer = layer.context(Class::Io, context(draft))?;
+        let sealed = Unpublished::seal(draft, self.contents, self.output.sink()?, &self.sealer);
+        let sealed = sealed.context(Class::Io, context(draft))?;
+        // Components may have other names now. That is known only here: most layers are new, and looking at each before it
+        // is sealed would cost more than sealing a few in vain.
+        if let Some(image) = self.image
+            && let Some(blob) = stored(&image.image, &sealed.layer, self.options.compressing.wanted())
+            && tried != Some(blob.digest)
+        {
+            let layer = Layer {
+                descriptor: Descriptor { annotations: draft.annotations().clone(), ..plain(blob) },
+                ..sealed.layer.clone()
+            };
+            if self.takes(image, &layer, draft)? {
+                return Ok(Written { layer, reused: true });
+            }
+        }
+        let layer = sealed.publish().context(Class::Io, context(draft))?;
         self.unpacked.remember(&layer.descriptor, &layer.diff_id);
-        Ok(Written { layer, reused: false })
+        let reused = self.options.previous.is_some_and(|previous| previous.has(&layer.descriptor.digest));
+        Ok(Written { layer, reused })
     }
 
     /// The layer of the image before that `draft` is, when it is what that image says of it.
@@ -88,22 +107,11 @@ impl Writer<'_> {
         diff_id: &Digest,
         draft: &LayerDraft,
     ) -> Result<Option<Layer>, oci_assemble::layer::WriteError> {
-        let Some(encoding) = blob.media_type.encoding() else { return Ok(None) };
-        // Who asks for another compressor wants its bytes.
-        if self.options.compressing.wanted().is_some_and(|wanted| wanted != encoding) {
+        if !is_wanted(blob, self.options.compressing.wanted()) {
             return Ok(None);
         }
         let (found, uncompressed) = measure(draft, self.contents)?;
-        if found != *diff_id {
-            return Ok(None);
-        }
-        let descriptor = Descriptor {
-            annotations: draft.annotations().clone(),
-            ..Descriptor::new(MediaType::layer(encoding), blob.digest, blob.size)
-        };
-        let created = Epoch::new(draft.epoch()).map(|epoch| epoch.to_string()).ok();
-        let history = History { created, ..History::of(format!("assemble: {}", draft.name())) };
-        Ok(Some(Layer { descriptor, diff_id: *diff_id, uncompressed_size: Some(uncompressed), history }))
+        Ok((found == *diff_id).then(|| layer_of(draft, plain(blob), found, uncompressed)))
     }
 
     /// Takes the blob of a layer of the image before; `false` when that has none which is what is said of it.
@@ -120,6 +128,26 @@ impl Writer<'_> {
         }
         Ok(taken)
     }
+}
+
+/// Whether a layer may be stored like this: who asks for another compressor wants its bytes.
+fn is_wanted(blob: &Descriptor, wanted: Option<Encoding>) -> bool {
+    blob.media_type.encoding().is_some_and(|encoding| wanted.is_none_or(|wanted| wanted == encoding))
+}
+
+/// A blob with nothing said of it but what it is; that it may be withheld counted for the image before.
+fn plain(blob: &Descriptor) -> Descriptor {
+    let media_type = blob.media_type.encoding().map_or_else(|| blob.media_type.clone(), MediaType::layer);
+    Descriptor::new(media_type, blob.digest, blob.size)
+}
+
+/// What the image before stores the stream of `sealed` as, where that is another blob, and may be one.
+fn stored<'a>(before: &'a Image, sealed: &Layer, wanted: Option<Encoding>) -> Option<&'a Descriptor> {
+    if before.layers().any(|(blob, _)| blob.digest == sealed.descriptor.digest) {
+        return None;
+    }
+    let same = |(blob, diff_id): &(&Descriptor, &Digest)| **diff_id == sealed.diff_id && is_wanted(blob, wanted);
+    before.layers().find(same).map(|(blob, _)| blob)
 }
 
 fn context(draft: &LayerDraft) -> String {

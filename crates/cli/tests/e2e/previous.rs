@@ -1,10 +1,14 @@
 //! What is kept of the image before, and what is not.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::{fs, io};
 
-use oci_assemble::image::Image;
+use oci_assemble::image::{Digest, Encoding, Image, Layer, MediaType};
+use oci_assemble::layer::{Compression, decode};
+use oci_assemble::store::Layout;
 
-use crate::files::{bytes, leftovers};
+use crate::files::{blobs, bytes, leftovers};
 use crate::scene::{Run, Scene};
 
 const CUT: &[&str] = &["rechunk", "oci:base:latest", "oci:cut:latest", "--max-layers", "6"];
@@ -57,4 +61,64 @@ fn a_damaged_layer_of_the_image_before_is_made_again() {
         fs::write(&file, &whole).unwrap();
     }
     assert!(cut(&scene, &[]).stderr.starts_with("6 layers, 6 kept; 0 B of "));
+}
+
+/// Writes the image of `layout` to another one with its layers as gzip of another level, as other tools push them.
+fn recompress(scene: &Scene, from: &str, to: &str) {
+    let image = scene.image(from);
+    fs::create_dir(scene.path(to)).unwrap();
+    let dir = cap_std::fs::Dir::open_ambient_dir(scene.path(to), cap_std::ambient_authority()).unwrap();
+    let transaction = Layout::write(dir).unwrap();
+    let histories: Vec<_> = image.config().layer_history().cloned().collect();
+    let layers = image.layers().zip(histories).enumerate().map(|(number, ((descriptor, diff_id), history))| {
+        let file = fs::File::open(blob(scene, from, &image, number)).unwrap();
+        let mut encoder = Compression::Gzip(1).encoder(Vec::new(), NonZero::<usize>::MIN).unwrap();
+        io::copy(&mut decode(file, descriptor.media_type.encoding().unwrap()).unwrap(), &mut encoder).unwrap();
+        let mut found = transaction.put_bytes(MediaType::layer(Encoding::Gzip), &encoder.finish().unwrap()).unwrap();
+        found.annotations = descriptor.annotations.clone();
+        Layer { descriptor: found, diff_id: *diff_id, uncompressed_size: None, history }
+    });
+    let other = image.clone().without_layers().append_all(layers.collect::<Vec<_>>()).unwrap();
+    let descriptor = transaction.put_image(&other).unwrap();
+    transaction.commit(Some("latest"), &descriptor).unwrap();
+}
+
+#[test]
+fn a_layer_is_kept_by_its_stream_whatever_its_components_are_called() {
+    let scene = Scene::new();
+    let map = |name: &str| format!("[[component]]\nname = \"{name}\"\npaths = [\"/usr/lib/modules/**\"]\n");
+    scene.file("one.toml", map("one"));
+    scene.file("uno.toml", map("uno"));
+    let first = cut(&scene, &["--map", "one.toml"]).digest();
+    recompress(&scene, "cut", "pushed");
+    let next = |more: &[&str]| {
+        let _ = fs::remove_dir_all(scene.path("next"));
+        let words = ["rechunk", "oci:base:latest", "oci:next:latest", "--max-layers", "6", "--map", "uno.toml"];
+        scene.run(&[&words[..], more].concat())
+    };
+    let digests = |layout: &str| -> BTreeSet<Digest> {
+        scene.image(layout).layers().map(|(descriptor, _)| descriptor.digest).collect()
+    };
+    let run = next(&["--previous", "oci:pushed:latest"]);
+    run.digest();
+    assert_eq!(digests("next"), digests("pushed"), "{run:?}");
+    let count = scene.image("next").layers().len();
+    assert!(run.stderr.starts_with(&format!("{count} layers, {count} kept; 0 B of ")), "{run:?}");
+    // What was sealed in vain is not left: layers, configuration and manifest are all there is.
+    assert_eq!(blobs(&scene.path("next")).len(), count + 2);
+    // One that is damaged is made again, and so are all where another compressor is asked for.
+    let image = scene.image("pushed");
+    for number in 0..count {
+        fs::write(blob(&scene, "pushed", &image, number), "damaged").unwrap();
+    }
+    let run = next(&["--previous", "oci:pushed:latest"]);
+    run.digest();
+    assert!(digests("next").is_disjoint(&digests("pushed")), "{run:?}");
+    let run = next(&["--previous", "oci:cut:latest", "--compression", "gzip"]);
+    run.digest();
+    assert!(digests("next").is_disjoint(&digests("cut")), "{run:?}");
+    // The same bytes under another name are no news either.
+    let run = next(&["--previous", "oci:cut:latest"]);
+    assert_ne!(run.digest(), first, "its record has the other name");
+    assert!(run.stderr.starts_with(&format!("{count} layers, {count} kept; 0 B of ")), "{run:?}");
 }

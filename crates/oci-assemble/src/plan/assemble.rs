@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::step::{Group, StageError, View};
 use crate::chunk::split;
-use crate::image::{Descriptor, Epoch, History, Layer};
+use crate::image::{Descriptor, Digest, Epoch, History, Layer};
 use crate::layer::{Contents, DraftError, LayerDraft, Sealed, Sealer, Sources, WriteError};
 use crate::tree::{FileTree, MergeError, TreeDelta, TreePath};
 
@@ -135,20 +135,60 @@ pub trait LayerSink: Write + Send {
     fn publish(self: Box<Self>, sealed: &Sealed) -> io::Result<()>;
 }
 
-/// Seals one draft into `sink`. The history entry is dated by the draft's epoch and names the layer.
+/// A layer whose blob is written and has no name yet. Dropped, it leaves what its sink leaves, which is nothing.
+pub struct Unpublished<'s> {
+    /// The layer.
+    pub layer: Layer,
+    name: String,
+    sealed: Sealed,
+    sink: Box<dyn LayerSink + 's>,
+}
+
+impl std::fmt::Debug for Unpublished<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unpublished").field("layer", &self.layer).finish_non_exhaustive()
+    }
+}
+
+impl<'s> Unpublished<'s> {
+    /// Seals one draft into `sink`. The history entry is dated by the draft's epoch and names the layer.
+    pub fn seal(
+        draft: &LayerDraft,
+        contents: &dyn Contents,
+        sink: Box<dyn LayerSink + 's>,
+        writer: &Sealer,
+    ) -> Result<Self, AssembleError> {
+        let name = draft.name().to_owned();
+        let (sealed, sink) = writer
+            .seal(draft, contents, sink)
+            .map_err(|source| AssembleError::Write { layer: name.clone(), source })?;
+        let blob = Descriptor::new(writer.compression().media_type(), sealed.digest, sealed.size);
+        let layer = layer_of(draft, blob, sealed.diff_id, sealed.uncompressed);
+        Ok(Self { layer, name, sealed, sink })
+    }
+
+    /// Gives the blob its name.
+    pub fn publish(self) -> Result<Layer, AssembleError> {
+        let Self { layer, name, sealed, sink } = self;
+        sink.publish(&sealed).map_err(|source| AssembleError::Store { layer: name, source })?;
+        Ok(layer)
+    }
+}
+
+/// Seals one draft into `sink`, as [`Unpublished::seal`] does, and publishes it.
 pub fn seal_layer(
     draft: &LayerDraft,
     contents: &dyn Contents,
     sink: Box<dyn LayerSink + '_>,
     writer: &Sealer,
 ) -> Result<Layer, AssembleError> {
-    let layer = || draft.name().to_owned();
-    let (sealed, sink) =
-        writer.seal(draft, contents, sink).map_err(|source| AssembleError::Write { layer: layer(), source })?;
-    sink.publish(&sealed).map_err(|source| AssembleError::Store { layer: layer(), source })?;
-    let mut descriptor = Descriptor::new(writer.compression().media_type(), sealed.digest, sealed.size);
-    descriptor.annotations = draft.annotations().clone();
+    Unpublished::seal(draft, contents, sink, writer)?.publish()
+}
+
+/// The layer of `draft` as this blob, whose tar has the given digest and bytes.
+pub fn layer_of(draft: &LayerDraft, blob: Descriptor, diff_id: Digest, uncompressed: u64) -> Layer {
+    let descriptor = Descriptor { annotations: draft.annotations().clone(), ..blob };
     let created = Epoch::new(draft.epoch()).map(|epoch| epoch.to_string()).ok();
     let history = History { created, ..History::of(format!("assemble: {}", draft.name())) };
-    Ok(Layer { descriptor, diff_id: sealed.diff_id, uncompressed_size: Some(sealed.uncompressed), history })
+    Layer { descriptor, diff_id, uncompressed_size: Some(uncompressed), history }
 }
