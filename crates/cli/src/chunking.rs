@@ -3,7 +3,7 @@
 use std::num::NonZero;
 
 use oci_assemble::chunk::{Chunking, ChunkingOptions, ComponentMap, Components, LABEL, check, draft, neutral};
-use oci_assemble::image::{Descriptor, Encoding, Epoch, Image};
+use oci_assemble::image::{Encoding, Epoch, Image};
 use oci_assemble::layer::{Compression, Contents, LayerDraft};
 use oci_assemble::pkgdb;
 use oci_assemble::tree::FileTree;
@@ -72,11 +72,12 @@ impl Compressing {
 
     /// As the image before: nobody asked for anything else.
     pub(crate) fn like(previous: Option<&Previous>) -> Self {
-        let image = previous.and_then(|previous| previous.image.as_ref());
-        let gzip = |(descriptor, _): (&Descriptor, _)| descriptor.media_type.encoding() == Some(Encoding::Gzip);
-        let all = image.is_some_and(|opened| opened.image.layers().all(gzip));
-        let new = if all { Compression::GZIP_DEFAULT } else { Compression::DEFAULT };
-        Self { new, any: true }
+        let mut blobs = previous.into_iter().flat_map(Previous::blobs).peekable();
+        let known = blobs.peek().is_some();
+        let gzip = known && blobs.all(|blob| blob.media_type.encoding() == Some(Encoding::Gzip));
+        let new = if gzip { Compression::GZIP_DEFAULT } else { Compression::DEFAULT };
+        // Without the image there are no blobs to keep: a layer stays what it was only by being made so again.
+        Self { new, any: previous.is_none_or(|previous| previous.image.is_some()) }
     }
 
     /// The encoding that a layer must have to be kept, when that matters.
@@ -107,6 +108,7 @@ pub(crate) fn layers_json(cut: &Cut, written: &[Written]) -> Value {
     let layer = |(chunk, written): (&oci_assemble::chunk::Chunk, &Written)| {
         json!({
             "name": chunk.name,
+            "media_type": written.layer.descriptor.media_type.to_string(),
             "digest": written.layer.descriptor.digest,
             "diff_id": written.layer.diff_id,
             "size": written.layer.descriptor.size,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use oci_assemble::chunk::Recorded;
-use oci_assemble::image::{Descriptor, Digest, ImageReference, Platform};
+use oci_assemble::image::{Descriptor, Digest, ImageReference, MediaType, Platform};
 use oci_assemble::store::CacheDir;
 use serde_json::Value;
 
@@ -144,5 +144,56 @@ fn record(text: &str, name: &str) -> Result<Recorded, Failure> {
     let document: Result<Value, _> = serde_json::from_str(text);
     let document = document.context(Class::Usage, context())?;
     let record = document.get("record").unwrap_or(&document).to_string();
-    Recorded::parse(&record, name).context(Class::Usage, context())
+    let mut recorded = Recorded::parse(&record, name).context(Class::Usage, context())?;
+    // How layers are stored decides which can be kept.
+    let layers = document.get("layers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if layers.len() == recorded.layers.len() {
+        for (layer, said) in recorded.layers.iter_mut().zip(layers) {
+            layer.layer = stored(said);
+        }
+    }
+    Ok(recorded)
+}
+
+/// A layer's blob and diff_id, where the document says both.
+fn stored(said: &Value) -> Option<(Descriptor, Digest)> {
+    let text = |key: &str| said.get(key).and_then(Value::as_str);
+    let digest = |key: &str| text(key)?.parse::<Digest>().ok();
+    let blob = Descriptor::new(MediaType::from(text("media_type")?), digest("digest")?, said.get("size")?.as_u64()?);
+    Some((blob, digest("diff_id")?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use oci_assemble::image::Encoding;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_document_says_how_layers_are_stored_and_a_bare_record_does_not() {
+        let record = json!([{ "one": ["0123456789abcdef", 1, 0] }]);
+        let (digest, diff_id) = (Digest::of(b"blob"), Digest::of(b"tar"));
+        let layer = json!({
+            "media_type": "application/vnd.oci.image.layer.v1.tar+gzip",
+            "digest": digest,
+            "diff_id": diff_id,
+            "size": 4,
+        });
+        let read = |document: &Value| super::record(&document.to_string(), "file").unwrap().layers.remove(0).layer;
+        let (blob, found) = read(&json!({ "record": record, "layers": [layer] })).unwrap();
+        assert_eq!((blob.digest, blob.size, found), (digest, 4, diff_id));
+        assert_eq!(blob.media_type.encoding(), Some(Encoding::Gzip));
+        let mut other = layer.clone();
+        other.as_object_mut().unwrap().remove("media_type");
+        for document in [
+            record.clone(),
+            json!({ "record": record }),
+            json!({ "record": record, "layers": [layer, layer] }),
+            json!({ "record": record, "layers": [other] }),
+        ] {
+            assert_eq!(read(&document), None, "{document}");
+        }
+    }
 }

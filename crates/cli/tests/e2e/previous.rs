@@ -122,3 +122,26 @@ fn a_layer_is_kept_by_its_stream_whatever_its_components_are_called() {
     assert_ne!(run.digest(), first, "its record has the other name");
     assert!(run.stderr.starts_with(&format!("{count} layers, {count} kept; 0 B of ")), "{run:?}");
 }
+
+#[test]
+fn a_record_says_how_layers_are_compressed() {
+    let scene = Scene::new();
+    let (_, value) = cut(&scene, &["--compression", "gzip", "--json"]).json();
+    scene.file("gzip.json", value.to_string());
+    scene.file("bare.json", value["record"].to_string());
+    let good = scene.image("cut").digest();
+    let next = |more: &[&str]| {
+        let words = ["rechunk", "oci:base:latest", "oci:next:latest", "--max-layers", "6", "--previous"];
+        scene.run(&[&words[..], more].concat())
+    };
+    let plan = |more: &[&str]| next(&[more, &["--dry-run", "--json"]].concat()).json().1["expected_download"].clone();
+    assert_eq!(plan(&["gzip.json"]), 0);
+    let run = next(&["gzip.json"]);
+    assert_eq!(run.digest(), good);
+    assert!(run.stderr.starts_with("6 layers, 6 kept; 0 B of "), "{run:?}");
+    // Who asks for another compressor downloads all of it.
+    assert!(plan(&["gzip.json", "--compression", "zstd"]).as_u64().unwrap() > 0);
+    assert!(next(&["gzip.json", "--compression", "zstd"]).stderr.starts_with("6 layers, 0 kept; "));
+    // A record by itself says nothing of it.
+    assert_ne!(next(&["bare.json"]).digest(), good);
+}
