@@ -6,7 +6,7 @@ use oci_assemble::chunk::{Chunking, ChunkingOptions, ComponentMap, Components, L
 use oci_assemble::image::{Encoding, Epoch, Image};
 use oci_assemble::layer::{Compression, Contents, LayerDraft};
 use oci_assemble::pkgdb;
-use oci_assemble::tree::FileTree;
+use oci_assemble::tree::{FileTree, Inode};
 use serde_json::{Value, json};
 
 pub(crate) use self::writing::{WriteOptions, Written, write};
@@ -16,6 +16,8 @@ use crate::ui::{Ui, bytes};
 
 mod writing;
 
+/// Size of a tar header, and of the unit that contents are padded to.
+const TAR_BLOCK: u64 = 512;
 /// What a compressed byte is expected to be of an uncompressed one, where no image says: zstd on binaries.
 const USUAL_RATIO: f64 = 0.35;
 
@@ -93,14 +95,13 @@ pub(crate) fn dress(image: Image, cut: &Cut, written: &[Written]) -> Result<Imag
     bare.append_all(layers).context(Class::Data, "putting the image together")
 }
 
-/// What compression left of a byte in `image`, whose streams have `uncompressed` bytes.
+/// What compression left of a byte in `image`, whose layers merge to `tree`: what is not in it says nothing of that.
 #[expect(clippy::cast_precision_loss, reason = "an estimate, of less than 2^53 bytes")]
-pub(crate) fn ratio(image: &Image, uncompressed: Option<u64>) -> f64 {
+pub(crate) fn ratio(image: &Image, tree: &FileTree) -> f64 {
     let stored: u64 = image.layers().map(|(descriptor, _)| descriptor.size).sum();
-    match uncompressed {
-        Some(uncompressed) if uncompressed > 0 && stored < uncompressed => stored as f64 / uncompressed as f64,
-        _ => USUAL_RATIO,
-    }
+    let padded = |inode: &Inode| inode.content().map_or(0, |content| content.size().next_multiple_of(TAR_BLOCK));
+    let uncompressed: u64 = neutral(tree, None).iter().map(|(_, inode)| TAR_BLOCK + padded(inode)).sum();
+    if uncompressed > 0 && stored < uncompressed { stored as f64 / uncompressed as f64 } else { USUAL_RATIO }
 }
 
 /// Written layers as JSON, with what is in each.
@@ -131,4 +132,31 @@ pub(crate) fn say(cut: &Cut, written: &[Written], ui: Ui) {
     let all: u64 = written.iter().map(|layer| layer.layer.descriptor.size).sum();
     let kept = written.iter().filter(|layer| layer.reused).count();
     ui.say(&format!("{} layers, {kept} kept; {} of {} are new", written.len(), bytes(new), bytes(all)));
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use oci_assemble::image::{Descriptor, Digest, History, Layer, MediaType};
+    use oci_assemble::testing::memory::add_file;
+
+    use super::*;
+
+    #[test]
+    fn the_ratio_is_that_of_the_image_alone() {
+        let image = |stored: u64| {
+            let descriptor = Descriptor::new(MediaType::layer(Encoding::Zstd), Digest::of(b"blob"), stored);
+            let (diff_id, history) = (Digest::of(b"tar"), History::of("x"));
+            let layer = Layer { descriptor, diff_id, uncompressed_size: None, history };
+            Image::scratch("linux/amd64".parse().unwrap()).append(layer).unwrap()
+        };
+        let mut tree = FileTree::new();
+        add_file(&mut tree, "file", 0o644, "x".repeat(3000));
+        // Headers, and six blocks.
+        let blocks = tree.iter().count() as u64 + 6;
+        let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        close(ratio(&image(blocks * TAR_BLOCK / 4), &tree), 0.25);
+        // An image that is no smaller compressed says nothing.
+        close(ratio(&image(blocks * TAR_BLOCK), &tree), USUAL_RATIO);
+    }
 }

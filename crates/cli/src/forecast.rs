@@ -40,11 +40,18 @@ pub(crate) enum Foreseen {
     /// Appended ones, and what the image before is called.
     Appended(Forecast, Option<String>),
     /// Cut anew.
-    Cut(Cut),
+    Cut(Anew),
     /// A stage has to run first: why. Where the whole image is cut anew, how the base is without it.
-    Unknown(String, Option<Cut>),
+    Unknown(String, Option<Anew>),
     /// A build would fail: why.
     Fails(String),
+}
+
+/// An image cut anew.
+pub(crate) struct Anew {
+    cut: Cut,
+    /// What compression is expected to leave of a byte.
+    ratio: f64,
 }
 
 impl Asked<'_> {
@@ -56,8 +63,10 @@ impl Asked<'_> {
         let recut = Recut::of(job, None, source, prepared, cache, blobs, ui)?;
         let root = job.root.try_clone().context(Class::Io, "opening the recipe's directory again")?;
         let host = HostContents::new(root);
+        let image = &prepared.base.image;
+        let anew = |cut: Cut| Anew { cut, ratio: chunking::ratio(image, base.tree()) };
         let unknown = |why: String| {
-            let of_base = |recut: &Recut| recut.cut(&prepared.base.image, base.tree(), &kept, prepared);
+            let of_base = |recut: &Recut| recut.cut(image, base.tree(), &kept, prepared).map(anew);
             Ok(Foreseen::Unknown(why, recut.as_ref().map(of_base).transpose()?))
         };
         if job.recipe().modules.sign.is_some() {
@@ -73,8 +82,8 @@ impl Asked<'_> {
         sources.extend(drafted.contents.iter().map(|contents| &**contents as &dyn Contents));
         let sources = Sources::new(sources);
         if let Some(recut) = recut {
-            let (cut, _) = recut.cut_drafted(&prepared.base.image, &drafted, &sources, prepared)?;
-            return Ok(Foreseen::Cut(cut));
+            let (cut, _) = recut.cut_drafted(image, &drafted, &sources, prepared)?;
+            return Ok(Foreseen::Cut(anew(cut)));
         }
         let platform = &prepared.base.image.config().platform;
         let previous = Opening { platform, source, cache, blobs, ui }.replaced(std::slice::from_ref(&prepared.output));
@@ -110,30 +119,28 @@ impl Asked<'_> {
 
 impl Foreseen {
     /// As part of the document of a plan.
-    pub(crate) fn json(&self, prepared: &Prepared) -> Value {
+    pub(crate) fn json(&self) -> Value {
         match self {
             Self::Appended(forecast, previous) => json!({ "previous": previous, "forecast": forecast }),
-            Self::Cut(cut) => json!({ "cut": cut_json(cut, prepared) }),
+            Self::Cut(cut) => json!({ "cut": cut.json() }),
             Self::Fails(why) => json!({ "fails": why }),
             Self::Unknown(why, None) => json!({ "unknown": why }),
-            Self::Unknown(why, Some(cut)) => json!({ "unknown": why, "cut": cut_json(cut, prepared) }),
+            Self::Unknown(why, Some(cut)) => json!({ "unknown": why, "cut": cut.json() }),
         }
     }
 
     /// For people.
-    pub(crate) fn render(&self, prepared: &Prepared) -> String {
-        let cut =
-            |cut: &Cut| cut.chunking.render(chunking::ratio(&prepared.base.image, Some(cut.chunking.bytes())), bytes);
+    pub(crate) fn render(&self) -> String {
         match self {
             Self::Appended(forecast, previous) => {
                 format!("\n# The new layers, as they would be now.\n{}", forecast.render(previous.as_deref(), bytes))
             }
-            Self::Cut(found) => format!("\n# Base and additions, cut into layers.\n{}", cut(found)),
+            Self::Cut(found) => format!("\n# Base and additions, cut into layers.\n{}", found.render()),
             Self::Fails(why) => format!("\n# A build would fail now.\n  {}\n", why.replace('\n', "\n  ")),
             Self::Unknown(why, of_base) => {
                 let why = why.replace('\n', "\n  ");
                 let why = format!("\n# The new layers are not known before the recipe is built.\n  {why}\n");
-                let of_base = of_base.as_ref().map(cut).unwrap_or_default();
+                let of_base = of_base.as_ref().map(Anew::render).unwrap_or_default();
                 let title =
                     if of_base.is_empty() { "" } else { "\n# The base, cut into layers, without what is added.\n" };
                 format!("{why}{title}{of_base}")
@@ -142,8 +149,13 @@ impl Foreseen {
     }
 }
 
-fn cut_json(cut: &Cut, prepared: &Prepared) -> Value {
-    let chunking = &cut.chunking;
-    let download = chunking.expected_download(chunking::ratio(&prepared.base.image, Some(chunking.bytes())));
-    json!({ "layers": chunking.layers, "expected_download": download })
+impl Anew {
+    fn json(&self) -> Value {
+        let chunking = &self.cut.chunking;
+        json!({ "layers": chunking.layers, "expected_download": chunking.expected_download(self.ratio) })
+    }
+
+    fn render(&self) -> String {
+        self.cut.chunking.render(self.ratio, bytes)
+    }
 }

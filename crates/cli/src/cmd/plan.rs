@@ -61,13 +61,13 @@ pub(crate) fn run(args: &PlanArgs, ui: Ui, cache: Option<&Path>) -> Result<(), F
     let foreseen = asked.foresee(&layers)?;
     if ui.json {
         let mut plan = serde_json::to_value(&plan).context(Class::Usage, "writing the plan")?;
-        if let (Value::Object(plan), Value::Object(foreseen)) = (&mut plan, foreseen.json(&prepared)) {
+        if let (Value::Object(plan), Value::Object(foreseen)) = (&mut plan, foreseen.json()) {
             plan.extend(foreseen);
         }
         return ui.document("plan", plan);
     }
     let mut text = plan.render();
-    text.push_str(&foreseen.render(&prepared));
+    text.push_str(&foreseen.render());
     text.push_str("\n# The recipe, merged; each value with the place it came from.\n");
     text.push_str(&job.merged.render());
     ui.data(&text)

@@ -48,7 +48,8 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     if args.dry_run {
         let layers = merged(&image, cache.as_ref(), jobs, Gate::Refuse, ui)?;
         let cut = chunking::cut(&image.image, layers.tree(), &layers, &options)?;
-        return show(&cut, &image, previous.as_ref(), ui);
+        let ratio = chunking::ratio(&image.image, layers.tree());
+        return show(&cut, &image, ratio, previous.as_ref(), ui);
     }
     let expected = memory::expected_entries(&image.image);
     refuse_below(args.memory, expected, &image.name)?;
@@ -137,8 +138,7 @@ pub(crate) fn spill_dir(destination: &ImageReference) -> PathBuf {
 }
 
 /// What would be written.
-fn show(cut: &Cut, image: &OpenedImage, previous: Option<&Previous>, ui: Ui) -> Result<(), Failure> {
-    let ratio = chunking::ratio(&image.image, Some(cut.chunking.bytes()));
+fn show(cut: &Cut, image: &OpenedImage, ratio: f64, previous: Option<&Previous>, ui: Ui) -> Result<(), Failure> {
     if ui.json {
         let value = json!({
             "source": image.digest,

@@ -280,6 +280,23 @@ fn a_recipe_can_cut_the_whole_image() {
 }
 
 #[test]
+fn a_plan_expects_of_what_is_added_what_compression_left_of_the_base() {
+    let scene = Scene::new();
+    let mut state = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    scene.file("noise", noise.take(400_000).flatten().collect::<Vec<u8>>());
+    scene.recipe("full.toml", "[output]\nimage = \"oci:full:latest\"\n[layers]\nmode = \"full\"\n[[file]]\npath = \"/usr/noise\"\nsource = \"noise\"\n");
+    let (_, plan) = scene.run(&["plan", "-r", "full.toml", "--json"]).json();
+    let stored: u64 = scene.image("base").layers().map(|(descriptor, _)| descriptor.size).sum();
+    assert!(plan["cut"]["expected_download"].as_u64().unwrap() > stored, "{stored}: {plan:#}");
+}
+
+#[test]
 fn wrong_words_are_named() {
     let scene = Scene::new();
     scene.file("map.toml", "[[component]]\nname = \"x\"\nfiles = [\"/x\"]\n");
