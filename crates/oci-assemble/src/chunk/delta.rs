@@ -9,6 +9,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::component::Components;
+use super::marks::{MarkedPaths, Marks};
 use crate::image::{Descriptor, Digest};
 use crate::layer::LayerIndex;
 use crate::tree::{FileTree, Inode, Meta, TreePath};
@@ -82,7 +83,13 @@ pub struct LayerDelta {
     pub state: LayerState,
     /// What is in it, where it is fetched: the reasons first.
     pub components: Vec<ComponentDelta>,
-    /// A reason that no component is.
+    /// What it takes away of the layers below, and the client's image does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removes: Option<MarkedPaths>,
+    /// What the client's image takes away, and this one does no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restores: Option<MarkedPaths>,
+    /// A reason that is none of these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -112,7 +119,7 @@ pub struct ComponentSum {
 }
 
 /// Paths that are named as examples.
-const EXAMPLES: usize = 3;
+pub(super) const EXAMPLES: usize = 3;
 
 /// What a client of `from` downloads for `to`.
 ///
@@ -123,6 +130,7 @@ pub fn delta(from: ImageSide<'_>, to: ImageSide<'_>) -> Delta {
     let tars: BTreeSet<Digest> = from.layers.iter().map(|(_, index)| index.diff_id).collect();
     let changes = changes(from, to);
     let mut removed = removed(from, to, &blobs);
+    let marks = Marks::new(from, to, &blobs);
     let mut sum =
         Delta { download: 0, download_by_diff_id: 0, total: 0, layers: Vec::new(), components: BTreeMap::new() };
     for (number, (blob, index)) in to.layers.iter().enumerate() {
@@ -134,16 +142,21 @@ pub fn delta(from: ImageSide<'_>, to: ImageSide<'_>) -> Delta {
             LayerState::New
         };
         sum.total += blob.size;
-        let mut layer =
-            LayerDelta { number, digest: blob.digest, size: blob.size, state, components: Vec::new(), note: None };
+        let (digest, size) = (blob.digest, blob.size);
+        let (components, removes, restores) = (Vec::new(), None, None);
+        let mut layer = LayerDelta { number, digest, size, state, components, removes, restores, note: None };
         if state != LayerState::Shared {
             sum.download += blob.size;
+        }
+        if state == LayerState::Recompressed {
+            layer.note = Some("the same tar in another compression".to_owned());
         }
         if state == LayerState::New {
             sum.download_by_diff_id += blob.size;
             let gone = removed.remove(&number).unwrap_or_default();
             layer.components = inside(index, to, &changes, &gone);
-            layer.note = note(&layer.components, index, from);
+            [layer.removes, layer.restores] = marks.of(number, index);
+            layer.note = note(&layer, index, from);
             share(&layer, index.size, &mut sum.components);
         }
         sum.layers.push(layer);
@@ -268,21 +281,26 @@ fn inside(
 }
 
 /// Why a layer without a changed component is another.
-fn note(components: &[ComponentDelta], index: &LayerIndex, from: ImageSide<'_>) -> Option<String> {
-    if components.iter().all(|component| component.change == Change::Carried) {
+fn note(layer: &LayerDelta, index: &LayerIndex, from: ImageSide<'_>) -> Option<String> {
+    let marked = layer.removes.is_some() || layer.restores.is_some();
+    if layer.components.iter().all(|component| component.change == Change::Carried) {
         let differs = |(path, inode): &(&TreePath, &Inode)| {
             inode.is_directory() && from.tree.get(path).is_some_and(|before| before != *inode)
         };
         let differing = index.delta.entries().iter().filter(differs).map(|(path, _)| path.to_string());
         let differing: Vec<String> = differing.take(EXAMPLES).collect();
-        return Some(if differing.is_empty() {
-            "no component changed: other components share the layer".to_owned()
+        return if !differing.is_empty() {
+            Some(format!("no component changed: directories differ: {}", differing.join(" ")))
+        } else if marked {
+            None
+        } else if from.layers.iter().any(|(_, before)| before.delta == index.delta) {
+            Some("nothing changed: the tar says the same in other bytes".to_owned())
         } else {
-            format!("no component changed: directories differ: {}", differing.join(" "))
-        });
+            Some("no component changed: other components share the layer".to_owned())
+        };
     }
-    let times = components.iter().all(|component| matches!(component.change, Change::Carried | Change::Times));
-    times.then(|| "only times differ".to_owned())
+    let times = |component: &ComponentDelta| matches!(component.change, Change::Carried | Change::Times);
+    (!marked && layer.components.iter().all(times)).then(|| "only times differ".to_owned())
 }
 
 /// Divides a layer's blob among its components by their bytes.
@@ -303,21 +321,23 @@ impl Delta {
             // A String takes everything.
             let _ =
                 writeln!(text, "layer {:>3}  {:>10}  {:.19}", layer.number, size(layer.size), layer.digest.to_string());
-            if layer.state == LayerState::Recompressed {
-                let _ = writeln!(text, "           the same tar in another compression");
-            }
             if let Some(note) = &layer.note {
                 let _ = writeln!(text, "           {note}");
+            }
+            let listed = |paths: usize, examples: &[String]| {
+                let more = if paths > EXAMPLES { " …" } else { "" };
+                format!("{paths} paths: {}{more}", examples.join(" "))
+            };
+            for (word, marked) in [("removes", &layer.removes), ("restores", &layer.restores)] {
+                if let Some(MarkedPaths { paths, examples }) = marked {
+                    let _ = writeln!(text, "           {word:8}  {:>10}  {}", "", listed(*paths, examples));
+                }
             }
             for component in layer.components.iter().filter(|component| component.change != Change::Carried) {
                 let ComponentDelta { name, change, bytes, paths, examples, .. } = component;
                 let change = format!("{change:?}").to_lowercase();
-                let (examples, more) = (examples.join(" "), if *paths > EXAMPLES { " …" } else { "" });
-                let _ = writeln!(
-                    text,
-                    "           {change:8}  {:>10}  {name}: {paths} paths: {examples}{more}",
-                    size(*bytes)
-                );
+                let (bytes, paths) = (size(*bytes), listed(*paths, examples));
+                let _ = writeln!(text, "           {change:8}  {bytes:>10}  {name}: {paths}");
             }
             let carried: Vec<&ComponentDelta> =
                 layer.components.iter().filter(|component| component.change == Change::Carried).collect();

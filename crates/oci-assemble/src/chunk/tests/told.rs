@@ -39,6 +39,19 @@ fn what_is_generated_leaves_the_layer_of_the_packages() {
     assert_eq!(split(draft.clone(), &whole), [draft]);
 }
 
+/// A layer as a delta sees it, with what stands for its tar and its blob.
+fn layer(delta: &TreeDelta, tar: &str, blob: &str) -> (crate::image::Descriptor, crate::layer::LayerIndex) {
+    let media_type = crate::image::MediaType::layer(crate::image::Encoding::Zstd);
+    let index = crate::layer::LayerIndex {
+        diff_id: Digest::of(tar.as_bytes()),
+        size: 1 << 20,
+        delta: delta.clone(),
+        offsets: std::collections::BTreeMap::new(),
+        violations: crate::layer::Violations::default(),
+    };
+    (crate::image::Descriptor::of(media_type, blob.as_bytes()), index)
+}
+
 #[test]
 fn a_delta_tells_reasons_from_what_is_carried_along() {
     let before = debian();
@@ -52,30 +65,21 @@ fn a_delta_tells_reasons_from_what_is_carried_along() {
         let packages = pkgdb::read(tree, &Memory::default()).unwrap();
         let (tree, _) = settle(tree, &Memory::default()).unwrap();
         let components = Components::new(&tree, &tree, packages.as_ref(), &map());
-        let with = |name: &str, blob: &[u8]| {
+        let with = |name: &str, blob: &str| {
             let wanted: BTreeSet<&str> = name.split(' ').collect();
             let paths =
                 components.paths().filter(|(_, index)| wanted.contains(components.list()[*index].name.as_str()));
             let draft = crate::layer::LayerDraft::part(name, &tree, paths.map(|(path, _)| path), 0).unwrap();
-            let descriptor =
-                crate::image::Descriptor::of(crate::image::MediaType::layer(crate::image::Encoding::Zstd), blob);
-            let index = crate::layer::LayerIndex {
-                diff_id: Digest::of(format!("{:?}", draft.delta()).as_bytes()),
-                size: 1 << 20,
-                delta: draft.delta().clone(),
-                offsets: std::collections::BTreeMap::new(),
-                violations: crate::layer::Violations::default(),
-            };
-            (descriptor, index)
+            layer(draft.delta(), &format!("{:?}", draft.delta()), blob)
         };
         let changed = tree.at("opt/new").is_some();
         let blob = |name: &str| format!("{name}{changed}");
         let layers = vec![
-            with("openssl linux", blob("one").as_bytes()),
-            with("bash", blob("two").as_bytes()),
-            with("etc", b"the same"),
-            with("by-tag", blob("three").as_bytes()),
-            with("files:/", blob("four").as_bytes()),
+            with("openssl linux", &blob("one")),
+            with("bash", &blob("two")),
+            with("etc", "the same"),
+            with("by-tag", &blob("three")),
+            with("files:/", &blob("four")),
         ];
         (tree.clone(), components.clone(), layers)
     });
@@ -123,15 +127,7 @@ fn cut(
     let drafts = draft(&chunking, &components, &plain, 0).unwrap();
     let layers = drafts.iter().map(|draft| {
         let bytes = format!("{:?}", draft.delta());
-        let media_type = crate::image::MediaType::layer(crate::image::Encoding::Zstd);
-        let index = crate::layer::LayerIndex {
-            diff_id: Digest::of(bytes.as_bytes()),
-            size: 1 << 20,
-            delta: draft.delta().clone(),
-            offsets: std::collections::BTreeMap::new(),
-            violations: crate::layer::Violations::default(),
-        };
-        (crate::image::Descriptor::of(media_type, bytes.as_bytes()), index)
+        layer(draft.delta(), &bytes, &bytes)
     });
     let layers = layers.collect();
     (plain, chunking.recorded(), layers)
@@ -185,4 +181,75 @@ fn a_delta_tells_of_what_is_gone_and_of_directories() {
     let found = told(&before, &after, &ComponentMap::default());
     let notes: Vec<&str> = found.layers.iter().filter_map(|layer| layer.note.as_deref()).collect();
     assert_eq!(notes, ["no component changed: directories differ: /etc"], "{found:?}");
+}
+
+/// The delta between two images of these layers, each with a word that stands for how its bytes are written.
+fn appended(before: &[(&TreeDelta, &str)], after: &[(&TreeDelta, &str)]) -> Delta {
+    let sides = [before, after].map(|layers| {
+        let tree = layers.iter().fold(FileTree::new(), |tree, (delta, _)| tree.apply(delta).unwrap());
+        let components = Components::new(&tree, &tree, None, &ComponentMap::default());
+        let layers = layers.iter().map(|(delta, word)| {
+            let tar = format!("{delta:?}{}", word.trim_end_matches("packed"));
+            layer(delta, &tar, &format!("{tar}{word}"))
+        });
+        let layers: Vec<_> = layers.collect();
+        (tree, components, layers)
+    });
+    let views =
+        sides.each_ref().map(|(.., layers)| layers.iter().map(|(blob, index)| (blob, index)).collect::<Vec<_>>());
+    let side = |at: usize| ImageSide { layers: &views[at], tree: &sides[at].0, components: &sides[at].1 };
+    delta(side(0), side(1))
+}
+
+#[test]
+fn a_delta_tells_what_is_taken_away() {
+    let base = TreeDelta::from(&debian());
+    let with = |whiteouts: &[&str], opaques: &[&str]| {
+        let mut delta = TreeDelta::new();
+        delta.insert(path("etc/motd"), Inode::file(Meta::root_owned(0o644, 1), Content::of("x")));
+        whiteouts.iter().for_each(|at| delta.whiteout(path(at)));
+        opaques.iter().for_each(|at| delta.opaque(path(at)));
+        delta
+    };
+    let told = |before: &TreeDelta, after: &TreeDelta| {
+        let found = appended(&[(&base, ""), (before, "")], &[(&base, ""), (after, "")]);
+        (found.layers[1].clone(), found.render(|bytes| bytes.to_string()))
+    };
+    let marked = |paths: usize, examples: &[&str]| {
+        Some(MarkedPaths { paths, examples: examples.iter().map(ToString::to_string).collect() })
+    };
+    let (plain, local) = (with(&[], &[]), with(&["usr/local"], &[]));
+    let (layer, text) = told(&plain, &local);
+    assert_eq!((&layer.removes, &layer.restores, &layer.note), (&marked(1, &["/usr/local"]), &None, &None));
+    assert!(text.contains("\n           removes               1 paths: /usr/local\n"), "{text}");
+    assert!(layer.components.iter().all(|component| component.change == Change::Carried), "{layer:?}");
+    let value = serde_json::to_value(&layer).unwrap();
+    assert_eq!(value["removes"], serde_json::json!({"paths": 1, "examples": ["/usr/local"]}));
+    assert_eq!((value.get("restores"), value.get("note")), (None, None));
+    // The other way round, what comes back is in a layer that the client has.
+    let (layer, text) = told(&local, &plain);
+    assert_eq!((&layer.removes, &layer.restores, &layer.note), (&None, &marked(1, &["/usr/local"]), &None));
+    assert!(text.contains("\n           restores              1 paths: /usr/local\n"), "{text}");
+    // All that is in a directory; what is below it was taken away before, and is no reason.
+    let (layer, _) = told(&with(&["usr/lib/large"], &[]), &with(&[], &["usr/lib", "usr/local"]));
+    assert_eq!((&layer.removes, &layer.restores), (&marked(2, &["/usr/lib/*", "/usr/local/*"]), &None));
+    let (layer, text) = told(&plain, &with(&["usr/lib/a", "usr/lib/b", "usr/lib/c", "usr/lib/d"], &[]));
+    assert_eq!(layer.removes, marked(4, &["/usr/lib/a", "/usr/lib/b", "/usr/lib/c"]));
+    assert!(text.contains("4 paths: /usr/lib/a /usr/lib/b /usr/lib/c …\n"), "{text}");
+}
+
+#[test]
+fn a_delta_tells_when_only_the_bytes_of_a_layer_are_others() {
+    let mut layer = TreeDelta::new();
+    layer.whiteout(path("usr/local"));
+    let base = TreeDelta::from(&debian());
+    let note = |word: &str| {
+        let mut found = appended(&[(&base, ""), (&layer, "")], &[(&base, ""), (&layer, word)]);
+        let LayerDelta { state, note, .. } = found.layers.remove(1);
+        (state, note.unwrap())
+    };
+    let (state, told) = note("packed");
+    assert_eq!((state, told.as_str()), (LayerState::Recompressed, "the same tar in another compression"));
+    let (state, told) = note("another date of the whiteout");
+    assert_eq!((state, told.as_str()), (LayerState::New, "nothing changed: the tar says the same in other bytes"));
 }
