@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::files::{large, pieces};
 use super::fingerprint::{Above, print, short};
 use super::map::ComponentMap;
+use super::names::printable;
 use super::neutral::TAG;
 use super::packing::Class;
 use super::place::{Place, place, source_of_compiled};
@@ -74,7 +75,7 @@ impl Origin {
 /// Paths that change together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Component {
-    /// Its name: the same in the next build.
+    /// Its name: the same in the next build. It has no control characters, whatever tags, packages and paths have.
     pub name: String,
     /// Why it is one.
     pub origin: Origin,
@@ -182,7 +183,7 @@ impl Claims<'_> {
             if name.is_empty() {
                 left.entry(origin).or_default().push((path.clone(), tar_bytes(inode)));
             } else {
-                claimed.insert(path.clone(), (origin, name));
+                claimed.insert(path.clone(), (origin, printable(name)));
             }
         }
         for (origin, files) in left {
@@ -287,12 +288,13 @@ impl Claims<'_> {
     }
 }
 
-/// Components of what was claimed: hardlinks go with their file.
+/// Components of what was claimed: hardlinks go with their file. Where claims of several origins have one name, as when a tag
+/// says `etc`, a catch-all's decides: one new file still changes it.
 fn number(tree: &FileTree, claimed: &BTreeMap<TreePath, Claim>) -> Components {
     let mut origins: BTreeMap<&str, Origin> = BTreeMap::new();
     for (origin, name) in claimed.values() {
         let known = origins.entry(name).or_insert(*origin);
-        *known = (*known).min(*origin);
+        *known = std::cmp::min_by_key(*known, *origin, |origin| (!origin.class().is_catch_all(), *origin));
     }
     let indices: BTreeMap<&str, usize> = origins.keys().enumerate().map(|(index, name)| (*name, index)).collect();
     let empty = |(name, origin): (&&str, &Origin)| Component {

@@ -39,6 +39,7 @@ mod files;
 mod fingerprint;
 mod map;
 mod marks;
+mod names;
 mod neutral;
 mod place;
 mod recorded;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::names::printable;
 use crate::image::{Descriptor, Digest, Image};
 
 /// The annotation of a layer.
@@ -92,6 +93,8 @@ impl<'de> Deserialize<'de> for RecordedLayer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut components: BTreeMap<String, Record> = Deserialize::deserialize(deserializer)?;
         let parents = components.remove("").map(|record| record.fingerprint);
+        // Names of this version are printable; those of others need not be.
+        let components = components.into_iter().map(|(name, record)| (printable(name), record)).collect();
         Ok(Self { components, parents, layer: None })
     }
 }

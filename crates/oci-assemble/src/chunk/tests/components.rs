@@ -181,3 +181,55 @@ fn directories_and_encodings_decide_about_a_layer_too() {
     }
     assert_eq!(Recorded::parse(&next.recorded().to_json(), "x").unwrap(), next.recorded());
 }
+
+#[test]
+fn no_name_has_a_control_character() {
+    let mut tree = debian();
+    let status =
+        format!("{STATUS}\nPackage: evil\nStatus: install ok installed\nVersion: 1\nSource: so\u{1b}[2Jurce\n");
+    add_file(&mut tree, "var/lib/dpkg/status", 0o644, status);
+    add_file(&mut tree, "var/lib/dpkg/info/evil.list", 0o644, "/usr/bin/evil\n");
+    add_file(&mut tree, "usr/bin/evil", 0o644, "x");
+    add_file(&mut tree, "usr/lib/modules/6\u{1b}/modules.dep", 0o644, "x");
+    add_file(&mut tree, "usr/lib/modules/6.1/extra/a\nb/c.ko", 0o644, "x");
+    add_file(&mut tree, "usr/lib/mo\rdule", 0o644, vec![7; 1 << 20]);
+    tagged(&mut tree, "usr/lib/tagged", b"my app\x1b[2J\nlayer   1  kept\x7f\xc2\x9b\0");
+    let map = ComponentMap::default().with_brought("st\tage", [path("usr/lib/modules/6.1/extra/zfs/zfs.ko")]);
+    let components = components(&tree, &map);
+    let names: Vec<&str> = components.list().iter().map(|component| component.name.as_str()).collect();
+    for name in &names {
+        assert!(!name.contains(char::is_control), "{name:?}");
+    }
+    for expected in [
+        "file:/usr/lib/mo\\x0ddule",
+        "module-indexes@6\\x1b",
+        "modules/extra/a\\x0ab@6.1",
+        "modules/st\\x09age@6.1",
+        "my app\\x1b[2J\\x0alayer   1  kept\\x7f\\xc2\\x9b",
+        "so\\x1b[2Jurce",
+    ] {
+        assert!(names.contains(&expected), "{expected}: {names:#?}");
+    }
+    let record = "[{\"a\\u001b\\n\": [\"0000000000000001\", 0, 0]}]";
+    let recorded = Recorded::parse(record, "x").unwrap();
+    assert!(recorded.get("a\\x1b\\x0a").is_some(), "{recorded:?}");
+}
+
+#[test]
+fn a_catch_all_stays_one_when_a_tag_or_the_map_has_its_name() {
+    let mut tree = debian();
+    for (file, tag) in [("usr/lib/libssl.so", "etc"), ("usr/bin/bash", "files:/"), ("usr/lib/touched", "openssl")] {
+        tagged(&mut tree, file, tag.as_bytes());
+    }
+    let map = "[[component]]\nname = \"package-database\"\npaths = [\"/usr/lib/mapped\"]\n";
+    let components = components(&tree, &ComponentMap::parse(map).unwrap());
+    let of = |at: &str| {
+        let component = components.of(&path(at)).unwrap();
+        (component.name.as_str(), component.origin)
+    };
+    assert_eq!(of("usr/lib/libssl.so"), ("etc", Origin::Configuration));
+    assert_eq!(of("etc/bash.bashrc"), of("usr/lib/libssl.so"));
+    assert_eq!(of("usr/bin/rbash"), ("files:/", Origin::Files));
+    assert_eq!(of("usr/lib/mapped"), ("package-database", Origin::PackageDatabase));
+    assert_eq!(of("usr/lib/touched"), ("openssl", Origin::Attribute));
+}
