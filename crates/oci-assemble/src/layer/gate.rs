@@ -65,6 +65,7 @@ rules! {
     RootEntry "root-entry" true "the root is something else than a directory";
     WhiteoutName "whiteout-name" true "a whiteout has no name, or a reserved one";
     LinkTarget "link-target" true "a hardlink points at a directory or out of the image";
+    LinkFirst "link-first" true "an entry takes the place of a file that a hardlink before it points at";
     Duplicate "duplicate" false "a path appears twice";
     OwnWhiteout "own-whiteout" false "a path and its whiteout stand in one layer";
     WhiteoutOrder "whiteout-order" false "a whiteout or opaque mark comes after entries it could hide";

@@ -213,6 +213,9 @@ impl<R: BufRead> Indexer<R> {
         if self.seen.insert(path.clone(), is_link).is_some() {
             self.members.broken(Rule::Duplicate, offset, path.as_bytes())?;
         }
+        if self.names.takes_target(&path, inode.is_directory()) {
+            self.members.broken(Rule::LinkFirst, offset, path.as_bytes())?;
+        }
         if inode.is_directory() {
             self.directories.insert(path.clone());
         } else {

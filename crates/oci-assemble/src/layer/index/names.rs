@@ -48,6 +48,18 @@ impl Names {
         matches!(self.map.get(path), Some(Named::File(..)))
     }
 
+    /// Whether an entry at `path` takes the place of a file of a lower layer that links were made to. A link means what is
+    /// there when it is read, and a delta, which has no order, would make it mean the new file.
+    pub(super) fn takes_target(&self, path: &TreePath, is_directory: bool) -> bool {
+        if self.below.is_empty() {
+            return false;
+        }
+        let low = [path.as_bytes(), b"/"].concat();
+        let below = || self.below.range::<[u8], _>((Bound::Excluded(low.as_slice()), Bound::Unbounded)).next();
+        self.below.contains_key(path)
+            || (!is_directory && below().is_some_and(|(target, _)| target.as_bytes().starts_with(&low)))
+    }
+
     /// Puts something that is no hardlink at `path`.
     pub(super) fn insert(&mut self, path: TreePath, inode: Inode) {
         let stays = inode.is_directory()

@@ -139,6 +139,10 @@ fn refuses_streams_that_readers_disagree_about() {
         (Rule::LinkTarget, 512, a().dir("d").link("x", "d").end()),
         (Rule::LinkTarget, 0, a().link("x", "../out").end()),
         (Rule::LinkTarget, 0, a().link("x", "x").end()),
+        (Rule::LinkFirst, 512, a().link("y", "z").file("z", b"new").end()),
+        (Rule::LinkFirst, 512, a().link("y", "z").dir("z").end()),
+        (Rule::LinkFirst, 1536, a().file("w", b"new").link("y", "z").link("z", "w").end()),
+        (Rule::LinkFirst, 1024, a().link("y", "d/e/z").file("d-", b"").file("d", b"new").end()),
     ];
     for (rule, offset, bytes) in table {
         match read(&bytes, Gate::Refuse) {
@@ -150,6 +154,23 @@ fn refuses_streams_that_readers_disagree_about() {
             assert!(index.violations.count(rule) > 0, "{rule:?} is not recorded");
         }
     }
+}
+
+/// umoci gives `y` the bytes of the lower `z`; a link behind the new `z` gets the new ones.
+#[test]
+fn links_before_the_entry_of_their_target_are_refused_by_name() {
+    let error = read(&Archive::new().link("usr/bin/y", "usr/bin/z").file("usr/bin/z", b"new").end(), Gate::Refuse);
+    let IndexError::Ambiguous(violation) = error.unwrap_err() else { panic!("another error") };
+    assert_eq!(
+        violation.to_string(),
+        "an entry takes the place of a file that a hardlink before it points at (rule link-first) at byte 512, entry usr/bin/z"
+    );
+    // What stands beside the target, or above it as a directory, takes nothing.
+    let beside = Archive::new().link("y", "d/z").dir("d").file("d/z0", b"").file("d-", b"").file("z", b"").end();
+    let index = read(&beside, Gate::Refuse).unwrap();
+    assert_eq!(index.violations.count(Rule::LinkLeaves), 1);
+    let behind = Archive::new().file("z", b"new").link("y", "z").end();
+    assert!(read(&behind, Gate::Refuse).unwrap().violations.is_empty());
 }
 
 #[test]
