@@ -58,7 +58,7 @@ pub use marks::MarkedPaths;
 pub use neutral::{Refused, check, neutral};
 pub use recorded::{COMPONENTS, LABEL, Record, Recorded, RecordedError, RecordedLayer, Seen};
 pub use settled::{Settled, settle};
-pub use split::split;
+pub use split::{split, untagged};
 pub use value::{Chunk, Chunking, ChunkingOptions, Fate, Member};
 pub use work::largest_first;
 

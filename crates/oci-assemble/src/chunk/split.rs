@@ -3,6 +3,7 @@
 //! A layer of packages brings files that stay the same for years, and beside them the package database, caches and an
 //! initial file system that change whenever anything does, also when only the base did. Apart, the files keep their layer.
 
+use super::neutral::TAG;
 use super::place::{Place, place};
 use crate::layer::LayerDraft;
 use crate::pkgdb::{DbKind, detect};
@@ -30,4 +31,10 @@ pub fn split(draft: LayerDraft, tree: &FileTree) -> Vec<LayerDraft> {
         Place::Cache | Place::Index(_) => Some("generated".to_owned()),
         _ => of_database(path).then(|| "generated".to_owned()),
     })
+}
+
+/// The draft without the tags that name components: where layers are appended nobody reads them. What is of `base` keeps its.
+#[must_use]
+pub fn untagged(draft: LayerDraft, base: &FileTree) -> LayerDraft {
+    draft.without_attribute(TAG, base)
 }

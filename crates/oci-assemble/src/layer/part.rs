@@ -169,6 +169,31 @@ impl LayerDraft {
         }
         drafts
     }
+
+    /// The draft with the extended attribute `name` taken off all it has but directories of `base`, which it only repeats.
+    #[must_use]
+    pub fn without_attribute(self, name: &[u8], base: &FileTree) -> Self {
+        let goes = |path: &TreePath, inode: &Inode| {
+            let repeated = inode.is_directory() && base.get(path).is_some_and(Inode::is_directory);
+            !repeated && inode.meta.xattrs.contains_key(name)
+        };
+        let doomed = self.delta.entries().iter().filter(|(path, inode)| goes(path, inode));
+        let doomed: BTreeSet<TreePath> = doomed.map(|(path, _)| path.clone()).collect();
+        if doomed.is_empty() {
+            return self;
+        }
+        let mut delta = TreeDelta::new();
+        self.delta.whiteouts().iter().for_each(|path| delta.whiteout(path.clone()));
+        self.delta.opaques().iter().for_each(|path| delta.opaque(path.clone()));
+        for (path, inode) in self.delta.entries() {
+            let mut inode = inode.clone();
+            if doomed.contains(path) {
+                inode.meta.xattrs.remove(name);
+            }
+            delta.insert(path.clone(), inode);
+        }
+        Self { delta, ..self }
+    }
 }
 
 /// Copies entries with the directories above them.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use super::step::{Group, StageError, View};
-use crate::chunk::split;
+use crate::chunk::{split, untagged};
 use crate::image::{Descriptor, Digest, Epoch, History, Layer};
 use crate::layer::{Contents, DraftError, LayerDraft, Sealed, Sealer, Sources, WriteError};
 use crate::tree::{FileTree, MergeError, TreeDelta, TreePath};
@@ -56,9 +56,9 @@ pub enum AssembleError {
 
 /// Layers described, and the image they make.
 pub struct Drafted {
-    /// The drafts, lowest first.
+    /// The drafts, lowest first, as they are appended: without the tags that name components.
     pub drafts: Vec<LayerDraft>,
-    /// Base and drafts, merged.
+    /// Base and drafts, merged. What stages brought has its tags, for who cuts the whole image.
     pub tree: FileTree,
     /// Paths that the drafts bring: no parents, no removals.
     pub added: BTreeSet<TreePath>,
@@ -124,7 +124,7 @@ pub fn draft(
         let new = draft.delta().entries().iter().filter(|(path, inode)| all.tree.get(path) != Some(*inode));
         all.added.extend(new.map(|(path, _)| path.clone()));
         all.tree = all.tree.apply(draft.delta()).map_err(merge)?;
-        all.drafts.extend(split(draft, &all.tree));
+        all.drafts.extend(split(untagged(draft, base), &all.tree));
     }
     Ok(all)
 }
@@ -191,4 +191,75 @@ pub fn layer_of(draft: &LayerDraft, blob: Descriptor, diff_id: Digest, uncompres
     let created = Epoch::new(draft.epoch()).map(|epoch| epoch.to_string()).ok();
     let history = History { created, ..History::of(format!("assemble: {}", draft.name())) };
     Layer { descriptor, diff_id, uncompressed_size: Some(uncompressed), history }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::step::{Pinned, Produced, Stage};
+    use super::*;
+    use crate::testing::memory::{Memory, add_file};
+    use crate::tree::{Content, Inode, Kind, Meta};
+
+    struct Given(TreeDelta);
+
+    impl Stage for Given {
+        fn name(&self) -> &'static str {
+            "given"
+        }
+
+        fn kind(&self) -> &'static str {
+            "files"
+        }
+
+        fn resolve(&self) -> Result<Pinned, StageError> {
+            unreachable!("nothing is pinned here")
+        }
+
+        fn produce(&self, _: View<'_>) -> Result<Produced, StageError> {
+            Ok(Produced { delta: self.0.clone(), ..Produced::default() })
+        }
+    }
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text).unwrap()
+    }
+
+    fn tagged(mut inode: Inode) -> Inode {
+        inode.meta.xattrs.insert(b"user.component".as_slice().into(), b"foo".as_slice().into());
+        inode.meta.xattrs.insert(b"user.other".as_slice().into(), b"stays".as_slice().into());
+        inode
+    }
+
+    #[test]
+    fn appended_layers_have_no_tags_of_components_but_the_tree_has() {
+        let mut base = FileTree::new();
+        add_file(&mut base, "opt/base/file", 0o644, "x");
+        for at in ["opt/base", "opt/base/file"] {
+            let inode = tagged(base.at(at).unwrap().clone());
+            base.insert(path(at), inode);
+        }
+        let file = |text: &str| tagged(Inode::file(Meta::root_owned(0o644, 1), Content::of(text)));
+        let mut first = TreeDelta::new();
+        first.insert(path("opt/new"), tagged(Inode::directory(Meta::root_owned(0o755, 1))));
+        first.insert(path("opt/new/a"), file("a"));
+        first.insert(path("opt/new/b"), Inode { kind: Kind::Hardlink(path("opt/new/a")), ..file("a") });
+        first.insert(path("opt/base/c"), file("c"));
+        first.whiteout(path("opt/base/file"));
+        let mut second = TreeDelta::new();
+        second.insert(path("opt/new/d"), file("d"));
+        let groups = [first, second].map(|delta| Group { name: "x".into(), stages: vec![Box::new(Given(delta))] });
+        let drafted = draft(&groups, &base, &[&Memory::default()], Epoch::new(1).unwrap(), "amd64").unwrap();
+        let with = |inodes: &mut dyn Iterator<Item = (&TreePath, &Inode)>, name: &str| -> Vec<String> {
+            let found = inodes.filter(|(_, inode)| inode.meta.xattrs.contains_key(name.as_bytes()));
+            found.map(|(path, _)| path.to_string()).collect()
+        };
+        let of = |number: usize, name: &str| with(&mut drafted.drafts[number].delta().entries().iter(), name);
+        // The directory of the base is only repeated.
+        assert_eq!([of(0, "user.component"), of(1, "user.component")], [vec!["/opt/base".to_owned()], vec![]]);
+        assert_eq!(of(0, "user.other"), ["/opt/base", "/opt/base/c", "/opt/new", "/opt/new/a", "/opt/new/b"]);
+        assert_eq!(of(1, "user.other"), ["/opt/new", "/opt/new/d"]);
+        assert!(drafted.drafts[0].delta().whiteouts().contains(&path("opt/base/file")));
+        assert_eq!(with(&mut drafted.tree.iter(), "user.component"), with(&mut drafted.tree.iter(), "user.other"));
+    }
 }
