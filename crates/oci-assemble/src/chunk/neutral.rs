@@ -9,8 +9,8 @@
 //!   installed (dpkg, which knows no time of building). Then, and when no package owns it, its time is 0.
 //! - Python sources keep theirs: compiled files record it.
 //!
-//! Dropped is what must not outlive the layers it came with: everything below `/sysroot` (an ostree repository whose commit
-//! is gone), labels of the machine that wrote them, marks of overlays, and the tags that chunkers read. A file's signature
+//! Dropped is what must not outlive the layers it came with: everything below `/sysroot` of a tree that ostree made (a
+//! repository whose commit is gone), labels of the machine that wrote them, marks of overlays, and the tags that chunkers read. A file's signature
 //! `security.ima` stays: the distribution made it of the content alone, and hosts that appraise files need it. That of its
 //! inode, `security.evm`, does not: it is bound to the file system it was made on.
 
@@ -81,14 +81,16 @@ pub fn check(image: &Image, tree: &FileTree) -> Result<(), Refused> {
 
 /// The neutral form of `tree`.
 ///
-/// Law: `neutral(neutral(t)) == neutral(t)`. Paths (but those below `/sysroot`), kinds, contents, hardlinks, modes, owners
+/// Law: `neutral(neutral(t)) == neutral(t)`. Paths (but those below the `/sysroot` of ostree), kinds, contents, hardlinks, modes, owners
 /// and all other attributes are those of `tree`.
 pub fn neutral(tree: &FileTree, packages: Option<&Packages>) -> FileTree {
     let mut kept = tree.clone();
-    let sysroot = TreePath::new("sysroot").unwrap_or_default();
-    let doomed: Vec<TreePath> = kept.children(&sysroot).map(|(path, _)| path.clone()).collect();
-    for path in &doomed {
-        kept.remove(path);
+    if is_of_ostree(tree) {
+        let sysroot = TreePath::new("sysroot").unwrap_or_default();
+        let doomed: Vec<TreePath> = kept.children(&sysroot).map(|(path, _)| path.clone()).collect();
+        for path in &doomed {
+            kept.remove(path);
+        }
     }
     let plain = |path: &TreePath, inode: &Inode| {
         // All names of a file have the metadata of the first.
@@ -103,6 +105,16 @@ pub fn neutral(tree: &FileTree, packages: Option<&Packages>) -> FileTree {
     };
     let inodes = kept.iter().map(|(path, inode)| plain(path, inode)).collect();
     FileTree::from_sorted(inodes).unwrap_or(kept)
+}
+
+/// Whether ostree made the tree, or will deploy it. To others `/sysroot` is a directory as any: cross compilers have
+/// libraries there.
+fn is_of_ostree(tree: &FileTree) -> bool {
+    let link = |inode: &Inode| match &inode.kind {
+        Kind::Symlink(target) => matches!(&**target, b"sysroot/ostree" | b"/sysroot/ostree"),
+        _ => false,
+    };
+    tree.at("sysroot/ostree").is_some() || tree.at("ostree").is_some_and(link)
 }
 
 /// Attributes that belong to the machine or the tool that wrote them.

@@ -149,6 +149,24 @@ fn signatures_of_contents_stay() {
 }
 
 #[test]
+fn only_the_sysroot_of_ostree_is_emptied() {
+    let mut tree = FileTree::new();
+    add_file(&mut tree, "sysroot/usr/libc.h", 0o644, "x");
+    let left = |tree: &FileTree| neutral(tree, None).at("sysroot/usr/libc.h").is_some();
+    assert!(left(&tree));
+    for (target, stays) in [("data/ostree", true), ("sysroot/ostree", false), ("/sysroot/ostree", false)] {
+        let mut linked = tree.clone();
+        add(&mut linked, "ostree", Inode::symlink(target, 0));
+        assert_eq!(left(&linked), stays, "{target}");
+        assert!(neutral(&linked, None).at("sysroot").unwrap().is_directory());
+    }
+    add_file(&mut tree, "sysroot/ostree/repo/config", 0o644, "x");
+    let plain = neutral(&tree, None);
+    assert_eq!((plain.at("sysroot/usr"), plain.at("sysroot/ostree")), (None, None));
+    assert_eq!(neutral(&plain, None), plain);
+}
+
+#[test]
 fn directories_and_encodings_decide_about_a_layer_too() {
     let mut tree = debian();
     let first = chunked(&tree, 6, None);
