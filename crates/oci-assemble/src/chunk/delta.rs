@@ -142,9 +142,16 @@ pub fn delta(from: ImageSide<'_>, to: ImageSide<'_>) -> Delta {
             LayerState::New
         };
         sum.total += blob.size;
-        let (digest, size) = (blob.digest, blob.size);
-        let (components, removes, restores) = (Vec::new(), None, None);
-        let mut layer = LayerDelta { number, digest, size, state, components, removes, restores, note: None };
+        let mut layer = LayerDelta {
+            number,
+            digest: blob.digest,
+            size: blob.size,
+            state,
+            components: Vec::new(),
+            removes: None,
+            restores: None,
+            note: None,
+        };
         if state != LayerState::Shared {
             sum.download += blob.size;
         }

@@ -207,8 +207,12 @@ fn a_delta_tells_what_is_taken_away() {
     let with = |whiteouts: &[&str], opaques: &[&str]| {
         let mut delta = TreeDelta::new();
         delta.insert(path("etc/motd"), Inode::file(Meta::root_owned(0o644, 1), Content::of("x")));
-        whiteouts.iter().for_each(|at| delta.whiteout(path(at)));
-        opaques.iter().for_each(|at| delta.opaque(path(at)));
+        for at in whiteouts {
+            delta.whiteout(path(at));
+        }
+        for at in opaques {
+            delta.opaque(path(at));
+        }
         delta
     };
     let told = |before: &TreeDelta, after: &TreeDelta| {
