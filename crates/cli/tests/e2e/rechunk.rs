@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::num::NonZero;
 
 use oci_assemble::image::{Digest, Encoding, Image};
-use oci_assemble::layer::{Compression, decode};
-use oci_assemble::tree::{FileTree, Inode, Meta, TreePath};
+use oci_assemble::layer::{Compression, LayerDraft, SealOptions, decode, seal};
+use oci_assemble::testing::memory::Memory;
+use oci_assemble::tree::{Content, FileTree, Inode, Meta, TreeDelta, TreePath};
 use serde_json::Value;
 
 use crate::files::{blobs, leftovers, states};
@@ -237,6 +239,51 @@ fn a_delta_says_what_is_fetched_and_why() {
     let text = scene.run(&["delta", "oci:cut", "oci:next"]);
     assert!(text.stdout.contains("etc: 1 paths: /etc/motd"), "{text:?}");
     assert!(text.stdout.contains("layers shared; download"), "{text:?}");
+}
+
+#[test]
+fn a_delta_says_what_appended_layers_take_away() {
+    let scene = Scene::new();
+    let file = "[[file]]\npath = \"/usr/bin/tool\"\ncontent = \"x\"\n";
+    scene.recipe("recipe.toml", file);
+    scene.build("recipe.toml", "out");
+    scene.recipe("recipe.toml", &format!("{file}[[remove]]\npath = \"/usr/share/doc/old\"\n"));
+    scene.build("recipe.toml", "less");
+    for (words, key) in [(["oci:out", "oci:less"], "removes"), (["oci:less", "oci:out"], "restores")] {
+        let words = [&["delta"][..], &words].concat();
+        let (_, value) = scene.run(&[&words[..], &["--json"]].concat()).json();
+        let layers = value["layers"].as_array().unwrap();
+        let fetched: Vec<&Value> = layers.iter().filter(|layer| layer["state"] != "shared").collect();
+        let expected = serde_json::json!({"paths": 1, "examples": ["/usr/share/doc/old"]});
+        assert!(fetched.len() == 1 && fetched[0][key] == expected, "{value:#}");
+        let text = scene.run(&words).stdout;
+        let line = text.lines().find(|line| line.trim_start().starts_with(key));
+        assert!(line.is_some_and(|line| line.ends_with("1 paths: /usr/share/doc/old")), "{text}");
+        assert!(!text.contains("no component changed: other"), "{text}");
+    }
+}
+
+#[test]
+fn tags_of_components_are_read_and_taken_off() {
+    let scene = Scene::new();
+    let mut inode = Inode::file(Meta::root_owned(0o644, 1), Content::of("x"));
+    inode.meta.xattrs.insert(b"user.component".as_slice().into(), b"app\x1b[2J\nforged".as_slice().into());
+    let mut delta = TreeDelta::new();
+    delta.insert(TreePath::new("app").unwrap(), inode);
+    let draft = LayerDraft::new("app", &delta, &FileTree::new(), 1).unwrap();
+    let plain = SealOptions { compression: Compression::None, threads: NonZero::<usize>::MIN };
+    scene.file("app.tar", seal(&draft, &Memory::default(), Vec::new(), plain).unwrap().1);
+    let stage = "[[stage]]\nname = \"app\"\nkind = \"files\"\nsource = \"app.tar\"\ninto = \"/usr/share/app\"\n";
+    scene.recipe("append.toml", stage);
+    scene.recipe("full.toml", &format!("[layers]\nmode = \"full\"\n{stage}"));
+    for name in ["append", "full"] {
+        scene.build(&format!("{name}.toml"), name);
+        let tree = tree(&scene, &format!("oci:{name}"));
+        assert!(tree.at("usr/share/app/app").unwrap().meta.xattrs.is_empty(), "{name}");
+    }
+    let image = scene.image("full");
+    let named = |text: &String| text.contains(r"app\\x1b[2J\\x0aforged");
+    assert!(image.layers().any(|(layer, _)| named(&layer.annotations["io.assemble.components"])));
 }
 
 #[test]
