@@ -14,6 +14,7 @@ mod judge;
 mod kernels;
 mod keys;
 mod locks;
+mod made;
 mod memory;
 mod output;
 mod previous;

@@ -13,6 +13,7 @@ use crate::args::{Compressor, RechunkArgs};
 use crate::chunking::{self, Compressing, Cut, CutOptions, WriteOptions};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::made::MadeDir;
 use crate::memory::{self, Memory};
 use crate::output::Output;
 use crate::previous::{Opening, Previous, Wanted};
@@ -63,7 +64,7 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     }
     let cap = args.memory.unwrap_or(share);
     let memory = Memory::divide(cap, expected, jobs);
-    let spill = wire::make_dir(&spill_dir(&destination))?;
+    let spill = MadeDir::open(&spill_dir(&destination))?;
     let pairs: Vec<_> = image.image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
     let bar = ui.bar(None, "reading layers");
     let held = HeldLayers::open(
@@ -71,7 +72,7 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
         &pairs,
         index_cache(cache.as_ref()),
         ReadOptions { gate: Gate::Refuse, threads: memory.jobs },
-        HoldOptions { memory: memory.held, entries: expected, spill: &spill },
+        HoldOptions { memory: memory.held, entries: expected, spill: &spill.dir },
     );
     bar.finish_and_clear();
     let held = held.context(Class::Data, format!("reading the layers of {}", image.name))?;

@@ -202,6 +202,20 @@ fn an_ostree_base_is_cut_anew() {
 }
 
 #[test]
+fn a_source_that_cannot_be_read_leaves_no_destination() {
+    let scene = Scene::new();
+    let digest = layers(&scene.image("base"))[0];
+    fs::remove_file(scene.path("base/blobs/sha256").join(digest.hex())).unwrap();
+    fs::create_dir(scene.path("old")).unwrap();
+    for (output, left) in [("oci:cut:x", None), ("oci:deep/er:x", None), ("oci:old:x", Some("old"))] {
+        let run = scene.run(&["rechunk", "oci:base:latest", output]);
+        assert_eq!(run.code, 65, "{run:?}");
+        assert!(["cut", "deep"].iter().all(|name| !scene.path(name).exists()), "{output}");
+        assert!(left.is_none_or(|name| scene.path(name).is_dir()), "what was there before stays");
+    }
+}
+
+#[test]
 fn a_dry_run_writes_nothing() {
     let scene = Scene::new();
     let words = ["rechunk", "oci:base:latest", "oci:cut:latest", "--dry-run"];
@@ -337,7 +351,8 @@ fn a_plan_expects_of_what_is_added_what_compression_left_of_the_base() {
         state.to_le_bytes()
     });
     scene.file("noise", noise.take(400_000).flatten().collect::<Vec<u8>>());
-    scene.recipe("full.toml", "[output]\nimage = \"oci:full:latest\"\n[layers]\nmode = \"full\"\n[[file]]\npath = \"/usr/noise\"\nsource = \"noise\"\n");
+    let output = "[output]\nimage = \"oci:full:latest\"\n[layers]\nmode = \"full\"\n";
+    scene.recipe("full.toml", &format!("{output}[[file]]\npath = \"/usr/noise\"\nsource = \"noise\"\n"));
     let (_, plan) = scene.run(&["plan", "-r", "full.toml", "--json"]).json();
     let stored: u64 = scene.image("base").layers().map(|(descriptor, _)| descriptor.size).sum();
     assert!(plan["cut"]["expected_download"].as_u64().unwrap() > stored, "{stored}: {plan:#}");
