@@ -1,7 +1,5 @@
 //! Cutting a tree into layers and writing them, for `rechunk` and for recipes with `layers.mode = "full"`.
 
-use std::num::NonZero;
-
 use oci_assemble::chunk::{Chunking, ChunkingOptions, ComponentMap, Components, LABEL, check, draft, neutral};
 use oci_assemble::image::{Encoding, Epoch, Image};
 use oci_assemble::layer::{Compression, Contents, LayerDraft};

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::path::Path;
 
 use oci_assemble::inspect::lint::LintError;
 use oci_assemble::layer::DraftError;
@@ -11,6 +12,7 @@ use oci_assemble::publish::PublishError;
 use oci_assemble::publish::sign::SignError;
 use oci_assemble::publish::sigstore::{KeyError, ServiceError};
 use oci_assemble::publish::verify::VerifyError;
+use oci_assemble::store::layers::LayerFault;
 use oci_assemble::store::registry::{KeychainError, RegistryError};
 use oci_assemble::store::{ProxyError, StoreError};
 
@@ -176,6 +178,9 @@ fn of_library(error: &(dyn Error + 'static)) -> Option<Class> {
     if lacks_depmod(error) {
         return Some(Class::Unavailable);
     }
+    if let Some(LayerFault::Spill { .. }) = error.downcast_ref() {
+        return Some(Class::Io);
+    }
     let of_recipe = match error.downcast_ref::<ConfigurationError>() {
         Some(ConfigurationError::Generate(_) | ConfigurationError::Source(_)) => true,
         _ => error.is::<DraftError>(),
@@ -212,6 +217,16 @@ fn needs_other_arguments(error: &(dyn Error + 'static)) -> bool {
 /// Whether no sandbox, or no depmod for it, could be had: the machine's fault, not that of the modules.
 fn lacks_depmod(error: &(dyn Error + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(DepmodError::NoSandbox { .. }))
+}
+
+/// Where no room was left for layers that do not fit into memory.
+pub(crate) fn full_spill(fault: &LayerFault) -> Option<&Path> {
+    match fault {
+        LayerFault::Spill { dir, source } => {
+            matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded).then_some(dir)
+        }
+        _ => None,
+    }
 }
 
 /// Whether a lock does not fit what is built.

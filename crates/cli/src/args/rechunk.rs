@@ -29,7 +29,7 @@ pub(crate) struct RechunkArgs {
     /// Print the layers, what is in each and what an update would download; write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Memory to use at most, in bytes or, with K, M or G, in 1024 times as many [default: a quarter of this machine's]
+    /// Memory to use at most, in bytes or, with K, M or G, in 1024 times as many; uncompressed layers that do not fit go to a file without a name at the destination [default: a quarter of this machine's]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub(crate) memory: Option<u64>,
     /// Compression of all layers [default: layers that are kept stay as they are, new ones are as those of the image before, or zstd]

@@ -152,7 +152,8 @@ impl Recut {
     ) -> Result<(Image, Vec<(String, Layer)>), Failure> {
         let expected = memory::expected_entries(&prepared.base.image);
         let memory = Memory::divide(env::memory_share(), expected, jobs);
-        let spill = wire::make_dir(&spill_dir(&prepared.output))?;
+        let place = spill_dir(&prepared.output);
+        let spill = wire::make_dir(&place)?;
         let pairs: Vec<_> =
             prepared.base.image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
         let bar = ui.bar(None, "reading layers");
@@ -161,7 +162,7 @@ impl Recut {
             &pairs,
             index_cache(cache),
             ReadOptions { gate: Gate::Refuse, threads: memory.jobs },
-            HoldOptions { memory: memory.held, entries: expected, spill: &spill },
+            HoldOptions { memory: memory.held, entries: expected, spill: &spill, name: &place },
         );
         bar.finish_and_clear();
         let held = held.context(Class::Data, format!("reading the layers of {}", prepared.base.name))?;

@@ -12,7 +12,7 @@ use super::plan::{index_cache, merged};
 use crate::args::{Compressor, RechunkArgs};
 use crate::chunking::{self, Compressing, Cut, CutOptions, WriteOptions};
 use crate::env;
-use crate::exit::{Class, Context, Failure};
+use crate::exit::{Class, Context, Failure, full_spill};
 use crate::made::MadeDir;
 use crate::memory::{self, Memory};
 use crate::output::Output;
@@ -64,7 +64,8 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     }
     let cap = args.memory.unwrap_or(share);
     let memory = Memory::divide(cap, expected, jobs);
-    let spill = MadeDir::open(&spill_dir(&destination))?;
+    let place = spill_dir(&destination);
+    let spill = MadeDir::open(&place)?;
     let pairs: Vec<_> = image.image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
     let bar = ui.bar(None, "reading layers");
     let held = HeldLayers::open(
@@ -72,10 +73,15 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
         &pairs,
         index_cache(cache.as_ref()),
         ReadOptions { gate: Gate::Refuse, threads: memory.jobs },
-        HoldOptions { memory: memory.held, entries: expected, spill: &spill.dir },
+        HoldOptions { memory: memory.held, entries: expected, spill: &spill.dir, name: &place },
     );
     bar.finish_and_clear();
-    let held = held.context(Class::Data, format!("reading the layers of {}", image.name))?;
+    let held = held.map_err(|error| {
+        let full = full_spill(&error.fault);
+        let hint = full.map(|dir| format!("give more with --memory, or make room in {}", dir.display()));
+        let failure = Failure::of(Class::Data, format!("reading the layers of {}", image.name), error);
+        hint.into_iter().fold(failure, Failure::hint)
+    })?;
     let entries = held.tree().len() as u64;
     refuse_below(args.memory, entries, &image.name)?;
     let jobs = Memory::divide(cap, entries.max(expected), jobs).jobs;

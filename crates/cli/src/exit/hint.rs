@@ -10,10 +10,13 @@ use oci_assemble::publish::sigstore::KeyError;
 use oci_assemble::store::registry::{OriginFault, RegistryError};
 use oci_assemble::store::{ProxyError, StoreError};
 
-use super::{Class, chain, drifted, io_errors, lacks_depmod, registry_error, service_error, store_error};
+use super::{Class, chain, drifted, full_spill, io_errors, lacks_depmod, registry_error, service_error, store_error};
 
 /// One thing to do about a failure, where there is one.
 pub(super) fn hint(class: Class, error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(dir) = chain(error).find_map(|error| full_spill(error.downcast_ref()?)) {
+        return Some(format!("make room in {} for the uncompressed layers of the image", dir.display()));
+    }
     if io_errors(error).any(|error| error.kind() == ErrorKind::StorageFull) {
         return Some("free some space and run the same command again; nothing half-written is left".into());
     }

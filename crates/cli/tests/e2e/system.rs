@@ -90,6 +90,22 @@ fn a_full_disk() {
 }
 
 #[test]
+fn a_full_disk_where_layers_are_held() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("small")).unwrap();
+    let script = "mount -t tmpfs -o size=8k none small || exit 99; \"$@\"; code=$?; ls -A small; exit $code";
+    let words = ["unshare", "--user", "--map-root-user", "--mount", "--", "sh", "-c", script, "sh"];
+    for (output, place) in [("oci:small/out:x", "small/out"), ("oci-archive:small/x.tar:x", "small")] {
+        let rechunk = ["rechunk", "oci:base:latest", output, "--memory", "192M"];
+        let run = Run::of(&mut scene.wrapped(&words, &rechunk));
+        assert_eq!((run.code, run.stdout.as_str()), (74, ""), "nothing is left: {run:?}");
+        let cause = format!("caused by: cannot write what does not fit into memory to a file in {place}\n");
+        assert!(run.stderr.contains(&cause) && run.stderr.contains("No space left on device"), "{run:?}");
+        assert!(run.stderr.ends_with(&format!("hint: give more with --memory, or make room in {place}\n")), "{run:?}");
+    }
+}
+
+#[test]
 fn a_file_that_changes_while_it_is_read() {
     let scene = Scene::new();
     scene.recipe("recipe.toml", "[[file]]\npath = \"/etc/motd\"\nsource = \"motd\"\n");

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read};
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -86,6 +87,15 @@ pub enum LayerFault {
     /// The blob cannot be decompressed.
     #[error("cannot decompress the blob")]
     Decode(#[source] io::Error),
+    /// The file for what does not fit into memory cannot be written: not the layer's fault.
+    #[error("cannot write what does not fit into memory to a file in {}", dir.display())]
+    Spill {
+        /// Where the file is, which has no name.
+        dir: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// The stream cannot be read.
     #[error("cannot read the layer")]
     Index(#[source] IndexError),

@@ -9,12 +9,13 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZero;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 use cap_std::fs::Dir;
 
-use super::hold::{Hold, Holding, Pieces};
+use super::hold::{Hold, Holding, Pieces, Unspilled};
 use super::{IndexCache, LayerError, LayerFault, ReadOptions, is_sound};
 use crate::image::{Descriptor, Digest, Encoding};
 use crate::layer::{Contents, IndexError, IndexOptions, LayerIndex, MergedIndex, Violations, decode, index};
@@ -34,6 +35,8 @@ pub struct HoldOptions<'a> {
     pub entries: u64,
     /// Where a file for what is beyond goes; on a file system that is no memory itself.
     pub spill: &'a Dir,
+    /// What `spill` is called, for errors.
+    pub name: &'a Path,
 }
 
 /// An image's layers, decompressed and merged.
@@ -60,17 +63,14 @@ impl HeldLayers {
         layers: &[(Descriptor, Digest)],
         cache: &dyn IndexCache,
         options: ReadOptions,
-        hold: HoldOptions<'_>,
+        holding: HoldOptions<'_>,
     ) -> Result<Self, LayerError> {
-        let hold = Hold::new(hold);
+        let hold = Hold::new(holding);
         let results = each(layers.len(), options.threads, |position| {
             let (descriptor, diff_id) = &layers[position];
             let digest = descriptor.digest;
-            hold_one(blobs, descriptor, diff_id, cache, options, &hold).map_err(|fault| LayerError {
-                position,
-                digest,
-                fault,
-            })
+            let outcome = hold_one(blobs, descriptor, diff_id, cache, options, &hold);
+            outcome.map_err(|fault| LayerError { position, digest, fault: of_spill(fault, holding.name) })
         })?;
         let (mut pieces, mut indexes) = (Vec::with_capacity(layers.len()), Vec::with_capacity(layers.len()));
         for (held, index) in results {
@@ -79,7 +79,10 @@ impl HeldLayers {
         }
         for (position, held) in pieces.iter_mut().enumerate() {
             let digest = layers[position].0.digest;
-            hold.settle(held).map_err(|source| LayerError { position, digest, fault: LayerFault::Decode(source) })?;
+            hold.settle(held).map_err(|error| {
+                let fault = of_spill(LayerFault::Decode(error), holding.name);
+                LayerError { position, digest, fault }
+            })?;
         }
         let mut tree = FileTree::new();
         for (position, index) in indexes.iter().enumerate() {
@@ -138,6 +141,21 @@ fn each<T: Send>(
         run();
     });
     done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+/// The fault, or that of the file for what does not fit into memory, where that is behind it.
+fn of_spill(fault: LayerFault, dir: &Path) -> LayerFault {
+    let unspilled = |error: io::Error| match error.downcast::<Unspilled>() {
+        Ok(Unspilled(source)) => Ok(LayerFault::Spill { dir: dir.to_owned(), source }),
+        Err(error) => Err(error),
+    };
+    match fault {
+        LayerFault::Decode(error) => unspilled(error).unwrap_or_else(LayerFault::Decode),
+        LayerFault::Index(IndexError::Read { offset, source }) => {
+            unspilled(source).unwrap_or_else(|source| LayerFault::Index(IndexError::Read { offset, source }))
+        }
+        other => other,
+    }
 }
 
 fn hold_one(

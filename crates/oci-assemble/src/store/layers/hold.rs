@@ -74,8 +74,13 @@ impl Pieces {
 /// Entries whose headers begin in these bytes of a tar, which begin at the start of a block: each header has the magic at
 /// byte 257 (POSIX.1-1988, ustar). One that a file has within is counted as well; then less is held than could be.
 fn headers(bytes: &[u8]) -> u64 {
-    bytes.chunks(512).filter(|block| block.get(257..262) == Some(b"ustar")).map(|_| 1).sum()
+    bytes.chunks(512).map(|block| u64::from(block.get(257..262) == Some(b"ustar"))).sum()
 }
+
+/// That the file could not be made or written, in an error of a stream, which is otherwise about what is read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write what does not fit into memory")]
+pub(super) struct Unspilled(#[source] pub(super) io::Error);
 
 /// What all layers share.
 pub(super) struct Hold<'a> {
@@ -143,8 +148,8 @@ impl<'a> Hold<'a> {
 
     fn spill(&self, bytes: &[u8]) -> io::Result<Piece> {
         let offset = self.end.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.file()?.write_all_at(bytes, offset)?;
-        Ok(Piece::File(offset))
+        let written = self.file().and_then(|file| file.write_all_at(bytes, offset));
+        written.map(|()| Piece::File(offset)).map_err(|error| io::Error::new(error.kind(), Unspilled(error)))
     }
 
     fn file(&self) -> io::Result<&File> {
