@@ -7,6 +7,7 @@ use std::{fs, io};
 use oci_assemble::image::{Digest, Encoding, Image, Layer, MediaType};
 use oci_assemble::layer::{Compression, decode};
 use oci_assemble::store::Layout;
+use oci_assemble::testing::registry::{Settings, TestRegistry};
 
 use crate::files::{blobs, bytes, leftovers};
 use crate::scene::{Run, Scene};
@@ -63,7 +64,25 @@ fn a_damaged_layer_of_the_image_before_is_made_again() {
     assert!(cut(&scene, &[]).stderr.starts_with("6 layers, 6 kept; 0 B of "));
 }
 
-/// Writes the image of `layout` to another one with its layers as gzip of another level, as other tools push them.
+#[test]
+fn a_layer_that_its_registry_lost_is_made_again() {
+    let (scene, registry) = (Scene::new(), TestRegistry::start(Settings::default()).unwrap());
+    let good = cut(&scene, &[]).digest();
+    let place = format!("docker://{}/a/b:v1", registry.host());
+    scene.run(&["push", "oci:cut:latest", &place, "--insecure"]).digest();
+    let lost = scene.image("cut").layers().nth(1).unwrap().0.digest.to_string();
+    registry.lose("a/b", &lost);
+    for more in [&[][..], &["--cache", "fresh"]] {
+        let words = ["rechunk", "oci:base:latest", "oci:next:latest", "--max-layers", "6", "--insecure", "--previous"];
+        let run = scene.run(&[&words[..], &[&place], more].concat());
+        assert_eq!(run.digest(), good);
+        assert!(run.stderr.contains(&format!("has no sound blob {lost}")), "{run:?}");
+        assert_eq!(bytes(&scene.path("next")), bytes(&scene.path("cut")));
+        fs::remove_dir_all(scene.path("next")).unwrap();
+    }
+}
+
+/// Writes the image of the layout `from` to `to`, its layers as gzip of another level, as other tools push them.
 fn recompress(scene: &Scene, from: &str, to: &str) {
     let image = scene.image(from);
     fs::create_dir(scene.path(to)).unwrap();
