@@ -10,9 +10,9 @@
 //! - Python sources keep theirs: compiled files record it.
 //!
 //! Dropped is what must not outlive the layers it came with: everything below `/sysroot` of a tree that ostree made (a
-//! repository whose commit is gone), labels of the machine that wrote them, marks of overlays, and the tags that chunkers read. A file's signature
-//! `security.ima` stays: the distribution made it of the content alone, and hosts that appraise files need it. That of its
-//! inode, `security.evm`, does not: it is bound to the file system it was made on.
+//! repository whose commit is gone), labels of the machine that wrote them, marks of overlays, and the tags that chunkers
+//! read. A file's signature `security.ima` stays: the distribution made it of the content alone, and hosts that appraise
+//! files need it. That of its inode, `security.evm`, does not: it is bound to the file system it was made on.
 
 use crate::image::Image;
 use crate::layer::PartError;
@@ -81,8 +81,8 @@ pub fn check(image: &Image, tree: &FileTree) -> Result<(), Refused> {
 
 /// The neutral form of `tree`.
 ///
-/// Law: `neutral(neutral(t)) == neutral(t)`. Paths (but those below the `/sysroot` of ostree), kinds, contents, hardlinks, modes, owners
-/// and all other attributes are those of `tree`.
+/// Law: `neutral(neutral(t)) == neutral(t)`. Paths (but those below the `/sysroot` of ostree), kinds, contents, hardlinks,
+/// modes, owners and all other attributes are those of `tree`.
 pub fn neutral(tree: &FileTree, packages: Option<&Packages>) -> FileTree {
     let mut kept = tree.clone();
     if is_of_ostree(tree) {

@@ -1,7 +1,9 @@
-//! Layers of additions, with what programs generated apart from what they were generated from.
+//! Layers of additions, with what programs generated apart from what they were generated from, and a kernel apart from other
+//! packages.
 //!
 //! A layer of packages brings files that stay the same for years, and beside them the package database, caches and an
-//! initial file system that change whenever anything does, also when only the base did. Apart, the files keep their layer.
+//! initial file system that change whenever anything does, also when only the base did. Apart, the files keep their layer. A
+//! kernel that takes the place of the base's is larger than most packages, and changes by itself.
 
 use super::neutral::TAG;
 use super::place::{Place, place};
@@ -9,7 +11,7 @@ use crate::layer::LayerDraft;
 use crate::pkgdb::{DbKind, detect};
 use crate::tree::{FileTree, Inode, TreePath};
 
-/// The draft as one or several: what is generated leaves it, the initial file system by itself. `tree` is the tree with the
+/// The draft as one or several: what is generated leaves it, the initial file system by itself, and so does a kernel. `tree` is the tree with the
 /// draft laid over it.
 ///
 /// Law: the parts applied one after the other are the draft applied.
@@ -29,6 +31,7 @@ pub fn split(draft: LayerDraft, tree: &FileTree) -> Vec<LayerDraft> {
     draft.divide(|path| match place(path) {
         Place::Initramfs => Some("initramfs".to_owned()),
         Place::Cache | Place::Index(_) => Some("generated".to_owned()),
+        Place::Kernel { folder: b"" | b"kernel", .. } => Some("kernel".to_owned()),
         _ => of_database(path).then(|| "generated".to_owned()),
     })
 }

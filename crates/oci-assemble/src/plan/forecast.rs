@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::assemble::AssembleError;
 use crate::image::{Digest, Image};
 use crate::layer::{Contents, LayerDraft, SealOptions, Sealer};
+use crate::tree::TreePath;
 
 /// The layers that a build appends to a base, exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,6 +25,9 @@ pub struct Forecast {
     /// Layers of the base that the image before does not have.
     pub base_layers: usize,
 }
+
+/// Paths that are told of a layer.
+const EXAMPLES: usize = 3;
 
 /// One layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -40,6 +44,8 @@ pub struct ForecastLayer {
     pub uncompressed: u64,
     /// Paths that it brings or removes, without the directories around them.
     pub paths: usize,
+    /// Some of those that it brings, or else removes, in their order.
+    pub examples: Vec<String>,
     /// Whether the image before has its blob.
     pub kept: bool,
 }
@@ -76,15 +82,16 @@ impl Forecast {
             forecast.size += sealed.size;
             forecast.download += if kept { 0 } else { sealed.size };
             let delta = draft.delta();
-            let brought = delta.entries().values().filter(|inode| !inode.is_directory()).count();
-            let paths = brought + delta.whiteouts().len() + delta.opaques().len();
+            let brought = delta.entries().iter().filter(|(_, inode)| !inode.is_directory()).map(|(path, _)| path);
+            let named: Vec<&TreePath> = brought.chain(delta.whiteouts()).chain(delta.opaques()).collect();
             forecast.layers.push(ForecastLayer {
                 name,
                 digest: sealed.digest,
                 diff_id: sealed.diff_id,
                 size: sealed.size,
                 uncompressed: sealed.uncompressed,
-                paths,
+                paths: named.len(),
+                examples: named.into_iter().take(EXAMPLES).map(ToString::to_string).collect(),
                 kept,
             });
         }
@@ -96,10 +103,14 @@ impl Forecast {
         let mut text = String::new();
         // A String takes everything.
         for layer in &self.layers {
-            let ForecastLayer { name, size: bytes, uncompressed, paths, kept, .. } = layer;
+            let ForecastLayer { name, size: bytes, uncompressed, paths, examples, kept, .. } = layer;
             let fate = if *kept { "kept" } else { "new" };
             let (bytes, uncompressed) = (size(*bytes), size(*uncompressed));
             let _ = writeln!(text, "  {fate:4}  {name:<24} {bytes:>12}  ({uncompressed} unpacked, {paths} paths)");
+            if !examples.is_empty() {
+                let more = if *paths > examples.len() { " …" } else { "" };
+                let _ = writeln!(text, "        {}{more}", examples.join(" "));
+            }
         }
         if self.base_layers > 0 && previous.is_some() {
             let _ = writeln!(text, "  new   layers of the base: {}", self.base_layers);
@@ -123,7 +134,7 @@ mod tests {
     use crate::layer::{Compression, Sealed};
     use crate::testing::image::image;
     use crate::testing::memory::{Memory, add_file};
-    use crate::tree::{Content, FileTree, Inode, Meta, TreeDelta, TreePath};
+    use crate::tree::{Content, FileTree, Inode, Meta, TreeDelta};
 
     const OPTIONS: SealOptions = SealOptions { compression: Compression::DEFAULT, threads: NonZero::<usize>::MIN };
 
@@ -168,9 +179,11 @@ mod tests {
         let digest = |draft| written(draft).descriptor.digest;
         assert_eq!(found, [("same", digest(&same), true), ("other", digest(&other), false)]);
         assert!(forecast.layers.iter().all(|layer| layer.paths == 2), "{forecast:?}");
+        assert_eq!(forecast.layers[1].examples, ["/etc/other", "/etc/gone"]);
         let two = base.layers().nth(1).unwrap().0.size;
         assert_eq!((forecast.base_layers, forecast.download), (1, two + written(&other).descriptor.size));
         let text = forecast.render(Some("oci:before"), |bytes| format!("{bytes} B"));
+        assert!(text.contains("\n        /etc/other /etc/gone\n"), "{text}");
         assert!(text.contains("  kept  same ") && text.contains("  new   layers of the base: 1"), "{text}");
         let first = Forecast::new(&base, &[same], &contents, None, OPTIONS).unwrap();
         assert_eq!((first.download, first.base_layers), (first.size, 2));

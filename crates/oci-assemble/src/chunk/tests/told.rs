@@ -7,8 +7,16 @@ use crate::tree::TreeDelta;
 fn what_is_generated_leaves_the_layer_of_the_packages() {
     let base = debian();
     let mut delta = TreeDelta::new();
-    for at in ["usr/bin/new", "var/lib/dpkg/status", "etc/ld.so.cache", "usr/lib/modules/6.1/initramfs.img", "etc/new"]
-    {
+    for at in [
+        "usr/bin/new",
+        "var/lib/dpkg/status",
+        "etc/ld.so.cache",
+        "usr/lib/modules/6.1/initramfs.img",
+        "etc/new",
+        "usr/lib/modules/6.2/vmlinuz",
+        "usr/lib/modules/6.2/kernel/fs/new.ko",
+        "usr/lib/modules/6.2/extra/own.ko",
+    ] {
         delta.insert(path(at), Inode::file(Meta::root_owned(0o644, 1), Content::of(at)));
     }
     delta.insert(path("usr/share/empty"), Inode::directory(Meta::root_owned(0o700, 1)));
@@ -18,14 +26,15 @@ fn what_is_generated_leaves_the_layer_of_the_packages() {
     let whole = base.clone().apply(draft.delta()).unwrap();
     let parts = split(draft, &whole);
     let names: Vec<&str> = parts.iter().map(crate::layer::LayerDraft::name).collect();
-    assert_eq!(names, ["packages", "packages: generated", "packages: initramfs"]);
+    assert_eq!(names, ["packages", "packages: generated", "packages: initramfs", "packages: kernel"]);
     let merged = parts.iter().try_fold(base.clone(), |tree, part| tree.apply(part.delta())).unwrap();
     assert_eq!(merged, whole);
     let files = |part: &crate::layer::LayerDraft| -> Vec<String> {
         let files = part.delta().entries().iter().filter(|(_, inode)| !inode.is_directory());
         files.map(|(path, _)| path.to_string()).collect()
     };
-    assert_eq!(files(&parts[0]), ["/etc/new", "/usr/bin/link", "/usr/bin/new"]);
+    assert_eq!(files(&parts[0]), ["/etc/new", "/usr/bin/link", "/usr/bin/new", "/usr/lib/modules/6.2/extra/own.ko"]);
+    assert_eq!(files(&parts[3]), ["/usr/lib/modules/6.2/kernel/fs/new.ko", "/usr/lib/modules/6.2/vmlinuz"]);
     assert_eq!(files(&parts[1]), ["/etc/ld.so.cache", "/var/lib/dpkg/status"]);
     for part in &parts {
         for path in part.delta().entries().keys() {
