@@ -10,7 +10,7 @@
 //!
 //! [`after`] keeps every layer of the image before in which nothing changed, and plans only what is left: what a client has
 //! to fetch anyway may be arranged anew for nothing. So that what comes later finds a place, [`fresh`] leaves some of the
-//! layers to it; and when those are used up, the layers that cost least to fetch again give up theirs.
+//! layers to it; and when those are used up, the layers that cost least to fetch again give up theirs to what is new.
 
 use std::collections::BTreeSet;
 

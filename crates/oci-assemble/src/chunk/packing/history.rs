@@ -26,13 +26,15 @@ pub struct Kept {
 /// [`CATCH_ALL_MAX`](super::CATCH_ALL_MAX) says, or [`CATCH_ALL_GROWN`](super::CATCH_ALL_GROWN) where it saves a layer: where
 /// there are too few layers for that, those that are cheapest to fetch again are joined.
 ///
-/// Laws: every item is in exactly one layer; an unchanged layer keeps its members, unless there are too few layers.
+/// Laws: every item is in exactly one layer; an unchanged layer keeps its members, unless there are too few layers for what
+/// is new.
 pub fn after(items: &[Item], before: &[Kept], max: usize) -> Vec<BTreeSet<usize>> {
     let kept: BTreeSet<usize> =
         (0..before.len()).filter(|at| before[*at].unchanged && !before[*at].members.is_empty()).collect();
     let placed: BTreeSet<usize> = kept.iter().flat_map(|at| &before[*at].members).copied().collect();
-    let pool = (0..items.len()).filter(|index| !placed.contains(index)).collect();
-    let mut rest = Rest { items, before, max, rules: Rules::new(items, max), kept, pool };
+    let pool: BTreeSet<usize> = (0..items.len()).filter(|index| !placed.contains(index)).collect();
+    let new = pool.iter().any(|index| before.iter().all(|layer| !layer.members.contains(index)));
+    let mut rest = Rest { items, before, max, rules: Rules::new(items, max), kept, pool, new };
     rest.make_room();
     let new = rest.arrange();
     let members = |(at, layer): (usize, &Kept)| {
@@ -68,6 +70,8 @@ struct Rest<'a> {
     kept: BTreeSet<usize>,
     /// Items without a layer.
     pool: BTreeSet<usize>,
+    /// Whether some are in no layer before.
+    new: bool,
 }
 
 impl Rest<'_> {
@@ -132,7 +136,7 @@ impl Rest<'_> {
     }
 
     /// The layers of the pool: as many as there would be without history, and more where that saves enough. Layers that
-    /// were left free come first, then that of the layer which is cheapest to fetch again.
+    /// were left free come first; for what is new, then that of the layer which is cheapest to fetch again.
     fn arrange(&mut self) -> Vec<BTreeSet<usize>> {
         let usual = usable(self.max).saturating_sub(self.kept.len());
         let mut layers = self.packed(&self.pool, usual.max(self.need(&self.pool)));
@@ -140,6 +144,9 @@ impl Rest<'_> {
             let cost = self.cost(&layers);
             let doomed: Vec<usize> = if layers.len() < self.room() {
                 Vec::new()
+            } else if !self.new {
+                // What only changed had a layer, and the others keep theirs.
+                return layers;
             } else {
                 let Some(layers) = self.joined().filter(|layers| layers.len() == 1) else { return layers };
                 layers
