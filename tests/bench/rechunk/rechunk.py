@@ -14,9 +14,8 @@ and from that for ten bytes beside them. Each is cut with A as the image before,
 "fresh" says what B costs when it is not. "floor" is one layer for each component. "CPU s" and "MiB" are what cutting A
 takes when nothing is known of it: user and system time, and the most memory.
 
-rpm's database is one file, which changes with the times of installation. So the goal for A2 is for what is fetched beside
-it: the database as zstd alone compresses it does not count. (Distributions that build with SOURCE_DATE_EPOCH have it the
-same.)
+rpm's database is one file, which changes with the times of installation. Its size as zstd alone compresses it is told: a cut
+that loses nothing fetches no less for A2.
 """
 import argparse, json, os, shutil, statistics, subprocess, sys, time
 
@@ -185,15 +184,14 @@ class Bench:
     def judge(self, results):
         """The goals, at 64 layers; True when all are met."""
         row = results[64]
-        apart, what = sum(size for size, components in row["A2"][2] if "initramfs" in components), "initramfs"
+        again = row["A2"][0] - sum(size for size, components in row["A2"][2] if "initramfs" in components)
         if self.shape == "rpm":
             database = subprocess.run(["zstd", "-3", "-q", "-c", self.image("A2") + ".rpmdb"], check=True, capture_output=True).stdout
-            print(f"rpm's database by itself: {len(database) / MB:.3f} MB", flush=True)
-            apart, what = apart + len(database), f"{what} and rpm's database"
+            print(f"rpm's database by itself: {len(database) / MB:.3f} MB of A to A2", flush=True)
         modules = sorted(set().union(*(components for _, components in row["modules"][2])))
         share = 100 * row["B"][0] / row["B"][1]
         goals = [
-            (f"A to A2, {what} apart: at most 1 MB", row["A2"][0] - apart <= 1e6, f"{(row['A2'][0] - apart) / MB:.3f} MB"),
+            ("A to A2, initramfs apart: at most 1 MB", again <= 1e6, f"{again / MB:.3f} MB"),
             ("A to B: at most 40 %", share <= 40, f"{share:.1f} %"),
             ("ten bytes: at most 2 MB", row["10 bytes"][0] <= 2e6, f"{row['10 bytes'][0] / MB:.3f} MB"),
             ("modules: their layers and the indexes only", all(name.startswith("modul") for name in modules), ", ".join(modules)),
