@@ -110,6 +110,9 @@ pub(crate) struct BuildArgs {
     /// With layers.mode = "full": image whose layers to keep where nothing changed, or a file with the document of rechunk --json; none for a fresh start [default: the recipe's, else the image that is replaced]
     #[arg(long, value_name = "IMAGE|FILE")]
     pub(crate) previous: Option<String>,
+    /// With layers.mode = "full": memory to use at most for cutting the image, in bytes or, with K, M or G, in 1024 times as many; uncompressed layers that do not fit go to a file without a name at the destination [default: a quarter of this machine's]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub(crate) memory: Option<u64>,
     /// How far depmod must be confined
     #[arg(long, value_enum, default_value_t = Sandbox::Auto)]
     pub(crate) sandbox: Sandbox,

@@ -24,6 +24,7 @@ mod signable;
 mod signers;
 mod trusted;
 mod ui;
+mod uncompressed;
 mod wire;
 mod works;
 

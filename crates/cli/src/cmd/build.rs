@@ -9,22 +9,21 @@ use kmod_stage::bundle::Reuse;
 use kmod_stage::kernel::{KernelRelease, Kernels};
 use kmod_stage::stage::kernel;
 use oci_assemble::image::{Digest, Epoch, Image, ImageReference};
-use oci_assemble::inspect::lint::{Forbid, LayerFacts, LintInput, LintOptions, LintReport, lint};
-use oci_assemble::layer::{Compression, Contents, Gate, SealOptions, Sealer, Sources};
+use oci_assemble::inspect::lint::{Forbid, LintInput, LintOptions, LintReport, lint};
+use oci_assemble::layer::{Compression, Contents, SealOptions, Sealer, Sources};
 use oci_assemble::plan::assemble::{Drafted, draft, seal_layer};
 use oci_assemble::plan::recipe::spec::{KernelPin, OwnBootc};
 use oci_assemble::plan::recipe::{Publish, Recipe};
 use oci_assemble::plan::step::Group;
 use oci_assemble::plan::value::resolve;
 use oci_assemble::store::dir::HostContents;
-use oci_assemble::store::layers::MergedLayers;
 use oci_assemble::store::{CacheDir, CacheKind, KeptContents};
 use oci_assemble::tree::FileTree;
 
+use super::base::Base;
 use super::built::{Built, print, tell};
 use super::full::Recut;
 use super::lint::image_facts;
-use super::plan::merged;
 use crate::args::{Build, BuildArgs, SourceArgs};
 use crate::builders::{BuilderSettings, Building, Builds, TOOL, Workshop};
 use crate::env;
@@ -34,6 +33,7 @@ use crate::locks::Held;
 use crate::output::Output;
 use crate::trusted;
 use crate::ui::Ui;
+use crate::uncompressed::Unpacking;
 use crate::wire::{self, BlobCache, Job, OpenedImage, StageSettings};
 use crate::works;
 
@@ -219,7 +219,8 @@ fn make(
     }
     held.check_sources(job)?;
     held.warn(ui);
-    let built = assemble(job, &prepared, recut.as_ref(), cache, jobs, ui)?;
+    let unpacking = Unpacking { memory: args.memory, destination: &prepared.output, cache, jobs, ui };
+    let built = assemble(job, &prepared, recut.as_ref(), &unpacking)?;
     if let Some(cache) = cache
         && !built.of_machine
         && held.fits()
@@ -247,12 +248,10 @@ fn assemble(
     job: &Job,
     prepared: &Prepared,
     recut: Option<&Recut>,
-    cache: Option<&Arc<CacheDir>>,
-    jobs: std::num::NonZero<usize>,
-    ui: Ui,
+    unpacking: &Unpacking<'_>,
 ) -> Result<Built, Failure> {
-    // The process ends when the image is written: freeing the trees entry by entry would cost as much as reading them.
-    let base = ManuallyDrop::new(merged(&prepared.base, cache, jobs, Gate::Refuse, ui)?);
+    let Unpacking { cache, jobs, ui, .. } = *unpacking;
+    let base = Base::open(prepared, recut.is_some(), unpacking)?;
     check_kernel(job, base.tree())?;
     if job.recipe().publish != Publish::default() && !prepared.partial {
         ui.say("[publish] is left to `assemble publish`");
@@ -261,19 +260,21 @@ fn assemble(
     let host = HostContents::new(root);
     let architecture = &prepared.base.image.config().platform.architecture;
     let bar = ui.bar(None, "staging");
-    let kept = KeptContents::new(&*base, cache.map(|cache| &**cache));
+    let kept = KeptContents::new(base.contents(), cache.map(|cache| &**cache));
+    // What is at hand needs no cache.
+    let files: &dyn Contents = if recut.is_some() { base.contents() } else { &kept };
     let building = Building::begin();
-    let drafted = draft(&prepared.groups, base.tree(), &[&kept, &host], prepared.epoch, architecture);
+    let drafted = draft(&prepared.groups, base.tree(), &[files, &host], prepared.epoch, architecture);
     drop(building);
     bar.finish_and_clear();
     let drafted = ManuallyDrop::new(drafted.context(Class::Data, format!("assembling {}", job.recipe().image.name))?);
-    let mut sources: Vec<&dyn Contents> = vec![&kept, &host];
+    let mut sources: Vec<&dyn Contents> = vec![files, &host];
     sources.extend(drafted.contents.iter().map(|contents| &**contents as &dyn Contents));
     let sources = Sources::new(sources);
 
     // The lints come first: an image that does not pass them leaves nothing behind, and costs no compression.
     let mut image = dress(prepared.base.image.clone(), prepared);
-    let report = check(job, &image, &drafted, &base, &sources)?;
+    let report = check(job, prepared, &image, &drafted, &base, &sources)?;
     report_findings(&report, ui);
     let hint = "each line says what to change; a finding that is wanted can be skipped in the recipe's [lint] table, \
                 with the reason";
@@ -282,6 +283,7 @@ fn assemble(
     let output = output(prepared)?.begin(cache)?;
     let mut built = Vec::new();
     if let Some(recut) = recut {
+        let jobs = base.jobs(drafted.tree.len()).unwrap_or(jobs);
         (image, built) = recut.write(image, &drafted, &sources, prepared, &output, cache, jobs, ui)?;
         let stored = output.store_own(&image)?;
         let bootc = of_build(job.recipe(), prepared.partial, &image, &drafted.tree, &report, &stored, ui)?;
@@ -344,21 +346,13 @@ fn dress(mut image: Image, prepared: &Prepared) -> Image {
 /// held against them.
 fn check(
     job: &Job,
+    prepared: &Prepared,
     image: &Image,
     drafted: &Drafted,
-    base: &MergedLayers<'_>,
+    base: &Base<'_>,
     contents: &dyn Contents,
 ) -> Result<LintReport, Failure> {
-    let facts: Vec<LayerFacts> = base
-        .layers()
-        .map(|(descriptor, diff_id, violations)| LayerFacts {
-            digest: descriptor.digest,
-            diff_id: *diff_id,
-            media_type: descriptor.media_type.to_string(),
-            violations: violations.clone(),
-            ours: false,
-        })
-        .collect();
+    let facts = base.facts(&prepared.base.image);
     let recipe = job.recipe();
     let forbid = Forbid { packages: recipe.forbid.packages.clone(), paths: recipe.forbid.paths.clone() };
     let tree: &FileTree = &drafted.tree;

@@ -6,27 +6,22 @@ use std::sync::Arc;
 
 use oci_assemble::chunk::{ComponentMap, Settled, settle};
 use oci_assemble::image::{Digest, Image, ImageReference, Layer, RegistryReference};
-use oci_assemble::layer::{Contents, Gate, LayerDraft, Sources};
+use oci_assemble::layer::{Contents, LayerDraft};
 use oci_assemble::plan::assemble::Drafted;
 use oci_assemble::plan::recipe::Recipe;
 use oci_assemble::plan::recipe::spec::LayerMode;
 use oci_assemble::publish::{TagWords, fill};
 use oci_assemble::store::CacheDir;
-use oci_assemble::store::layers::{HeldLayers, HoldOptions, ReadOptions};
 use oci_assemble::tree::{FileTree, TreePath};
 
 use super::build::Prepared;
-use super::plan::index_cache;
-use super::rechunk::spill_dir;
 use crate::args::{BuildArgs, SourceArgs};
 use crate::chunking::{self, Compressing, Cut, CutOptions, WriteOptions};
-use crate::env;
 use crate::exit::{Class, Context, Failure};
-use crate::memory::{self, Memory};
 use crate::output::Writing;
 use crate::previous::{Opening, Previous, Wanted};
 use crate::ui::Ui;
-use crate::wire::{self, BlobCache, Job};
+use crate::wire::{BlobCache, Job};
 
 /// What the layer of a stage's kernel modules is called behind the stage's name.
 const MODULES: &str = "-modules";
@@ -50,7 +45,12 @@ impl Recut {
         blobs: &BlobCache,
         ui: Ui,
     ) -> Result<Option<Self>, Failure> {
-        Self::of(job, args.previous.as_deref(), &args.source, prepared, cache, blobs, ui)
+        let recut = Self::of(job, args.previous.as_deref(), &args.source, prepared, cache, blobs, ui)?;
+        if recut.is_none() && args.memory.is_some() {
+            let text = "--memory is for recipes with layers.mode = \"full\"";
+            return Err(Failure::new(Class::Usage, text).hint("appended layers are written in little memory"));
+        }
+        Ok(recut)
     }
 
     /// As [`Recut::new`], with the words of any command line.
@@ -137,38 +137,20 @@ impl Recut {
         chunking::cut(image, tree, contents, &options)
     }
 
-    /// Writes the image of `drafted`; `added` are the contents of what is not in the base. Gives the image with its layers.
+    /// Writes the image of `drafted`, whose files are in `sources`, some layers at a time. Gives the image with its layers.
     #[expect(clippy::too_many_arguments, reason = "what a build decides")]
     pub(crate) fn write(
         &self,
         image: Image,
         drafted: &Drafted,
-        added: &dyn Contents,
+        sources: &dyn Contents,
         prepared: &Prepared,
         output: &Writing,
         cache: Option<&Arc<CacheDir>>,
         jobs: NonZero<usize>,
         ui: Ui,
     ) -> Result<(Image, Vec<(String, Layer)>), Failure> {
-        let expected = memory::expected_entries(&prepared.base.image);
-        let memory = Memory::divide(env::memory_share(), expected, jobs);
-        let place = spill_dir(&prepared.output);
-        let spill = wire::make_dir(&place)?;
-        let pairs: Vec<_> =
-            prepared.base.image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
-        let bar = ui.bar(None, "reading layers");
-        let held = HeldLayers::open(
-            &*prepared.base.blobs,
-            &pairs,
-            index_cache(cache),
-            ReadOptions { gate: Gate::Refuse, threads: memory.jobs },
-            HoldOptions { memory: memory.held, entries: expected, spill: &spill, name: &place },
-        );
-        bar.finish_and_clear();
-        let held = held.context(Class::Data, format!("reading the layers of {}", prepared.base.name))?;
-        let jobs = Memory::divide(env::memory_share(), expected.max(drafted.tree.len() as u64), jobs).jobs;
-        let sources = Sources::new(vec![&held, added]);
-        let (cut, contents) = self.cut_drafted(&image, drafted, &sources, prepared)?;
+        let (cut, contents) = self.cut_drafted(&image, drafted, sources, prepared)?;
         let bar = ui.bar(None, "writing layers");
         let options = WriteOptions {
             previous: self.previous.as_ref(),

@@ -1,6 +1,7 @@
 //! One file each subcommand.
 
 pub(crate) mod attach;
+pub(crate) mod base;
 pub(crate) mod boot;
 pub(crate) mod build;
 mod built;

@@ -1,23 +1,20 @@
 //! `assemble rechunk`: the same image, cut into layers by what changes together.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oci_assemble::chunk::ComponentMap;
-use oci_assemble::image::ImageReference;
 use oci_assemble::layer::{Compression, Gate};
-use oci_assemble::store::layers::{HeldLayers, HoldOptions, ReadOptions};
 use serde_json::json;
 
-use super::plan::{index_cache, merged};
+use super::plan::merged;
 use crate::args::{Compressor, RechunkArgs};
 use crate::chunking::{self, Compressing, Cut, CutOptions, WriteOptions};
 use crate::env;
-use crate::exit::{Class, Context, Failure, full_spill};
-use crate::made::MadeDir;
-use crate::memory::{self, Memory};
+use crate::exit::{Class, Context, Failure};
 use crate::output::Output;
 use crate::previous::{Opening, Previous, Wanted};
 use crate::ui::{Ui, bytes};
+use crate::uncompressed::{Uncompressed, Unpacking};
 use crate::wire::{self, BlobCache, OpenedImage};
 
 pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<(), Failure> {
@@ -52,47 +49,17 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
         let ratio = chunking::ratio(&image.image, layers.tree());
         return show(&cut, &image, ratio, previous.as_ref(), ui);
     }
-    let expected = memory::expected_entries(&image.image);
-    refuse_below(args.memory, expected, &image.name)?;
-    let (share, least) = (env::memory_share(), memory::least(expected));
-    if args.memory.is_none() && share < least {
-        let (share, least) = (bytes(share), bytes(least));
-        ui.say(&format!(
-            "warning: cutting {} takes {least}, more than a quarter of this machine's memory ({share})",
-            image.name
-        ));
-    }
-    let cap = args.memory.unwrap_or(share);
-    let memory = Memory::divide(cap, expected, jobs);
-    let place = spill_dir(&destination);
-    let spill = MadeDir::open(&place)?;
-    let pairs: Vec<_> = image.image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
-    let bar = ui.bar(None, "reading layers");
-    let held = HeldLayers::open(
-        &*image.blobs,
-        &pairs,
-        index_cache(cache.as_ref()),
-        ReadOptions { gate: Gate::Refuse, threads: memory.jobs },
-        HoldOptions { memory: memory.held, entries: expected, spill: &spill.dir, name: &place },
-    );
-    bar.finish_and_clear();
-    let held = held.map_err(|error| {
-        let full = full_spill(&error.fault);
-        let hint = full.map(|dir| format!("give more with --memory, or make room in {}", dir.display()));
-        let failure = Failure::of(Class::Data, format!("reading the layers of {}", image.name), error);
-        hint.into_iter().fold(failure, Failure::hint)
-    })?;
-    let entries = held.tree().len() as u64;
-    refuse_below(args.memory, entries, &image.name)?;
-    let jobs = Memory::divide(cap, entries.max(expected), jobs).jobs;
+    let unpacking = Unpacking { memory: args.memory, destination: &destination, cache: cache.as_ref(), jobs, ui };
+    let source = Uncompressed::open(&image, &unpacking)?;
+    let held = source.layers();
+    let jobs = source.jobs(held.tree().len());
     // The process ends when the image is written: freeing trees entry by entry would cost as much as reading them.
-    let held = std::mem::ManuallyDrop::new(held);
-    let cut = std::mem::ManuallyDrop::new(chunking::cut(&image.image, held.tree(), &*held, &options)?);
+    let cut = std::mem::ManuallyDrop::new(chunking::cut(&image.image, held.tree(), held, &options)?);
     let writing = output.begin(cache.as_ref())?;
     let bar = ui.bar(None, "writing layers");
     let (previous, cache) = (previous.as_ref(), cache.as_deref());
     let options = WriteOptions { previous, compressing, cache, jobs, ui };
-    let written = chunking::write(&cut, &*held, &writing, options);
+    let written = chunking::write(&cut, held, &writing, options);
     bar.finish_and_clear();
     let written = written?;
     let mut result = chunking::dress(image.image.clone(), &cut, &written)?;
@@ -116,32 +83,11 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     ui.data(&result.digest().to_string())
 }
 
-/// Refuses a cap that is less than an image of so many entries takes.
-fn refuse_below(cap: Option<u64>, entries: u64, name: &str) -> Result<(), Failure> {
-    let least = memory::least(entries);
-    let Some(cap) = cap.filter(|cap| *cap < least) else { return Ok(()) };
-    let text = format!("--memory is {}, and cutting {name} takes {}", bytes(cap), bytes(least));
-    let hint = format!("give --memory {}M or more; what does not fit goes to a file", least.div_ceil(1 << 20));
-    Err(Failure::new(Class::Usage, text).hint(hint))
-}
-
 fn map(path: Option<&Path>) -> Result<ComponentMap, Failure> {
     let Some(path) = path else { return Ok(ComponentMap::default()) };
     let context = || format!("reading the component map {}", path.display());
     let text = std::fs::read_to_string(path).context(Class::Usage, context())?;
     ComponentMap::parse(&text).context(Class::Usage, context())
-}
-
-/// Where what does not fit into memory goes: beside the destination, which is on a disk with room for an image.
-pub(crate) fn spill_dir(destination: &ImageReference) -> PathBuf {
-    match destination {
-        ImageReference::OciDir(place) => PathBuf::from(&place.path),
-        ImageReference::OciArchive(place) => {
-            let parent = Path::new(&place.path).parent().filter(|parent| !parent.as_os_str().is_empty());
-            parent.unwrap_or(Path::new(".")).to_owned()
-        }
-        _ => env::temp_dir(),
-    }
 }
 
 /// What would be written.

@@ -7,6 +7,7 @@ mod bed;
 mod boot;
 mod cache;
 mod files;
+mod full;
 mod indexed;
 mod killed;
 mod lock;

@@ -1,4 +1,4 @@
-//! Images cut anew: by `rechunk`, and by recipes with `layers.mode = "full"`.
+//! Images cut anew by `rechunk`.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use crate::files::{blobs, leftovers, states};
 use crate::scene::{HEAD, Scene};
 
 /// The tree of an image, without times, which rechunking may change.
-fn tree(scene: &Scene, image: &str) -> FileTree {
+pub(crate) fn tree(scene: &Scene, image: &str) -> FileTree {
     let run = scene.run(&["inspect", "--tree", image]);
     assert_eq!(run.code, 0, "{run:?}");
     let mut tree = FileTree::new();
@@ -31,7 +31,7 @@ fn rechunk(scene: &Scene, more: &[&str]) -> Digest {
     scene.run(&words).digest()
 }
 
-fn layers(image: &Image) -> Vec<Digest> {
+pub(crate) fn layers(image: &Image) -> Vec<Digest> {
     image.layers().map(|(descriptor, _)| descriptor.digest).collect()
 }
 
@@ -298,64 +298,6 @@ fn tags_of_components_are_read_and_taken_off() {
     let image = scene.image("full");
     let named = |text: &String| text.contains(r"app\\x1b[2J\\x0aforged");
     assert!(image.layers().any(|(layer, _)| named(&layer.annotations["io.assemble.components"])));
-}
-
-#[test]
-fn a_recipe_can_cut_the_whole_image() {
-    let scene = Scene::new();
-    let recipe = |text: &str| {
-        let layers =
-            "[output]\nimage = \"oci:full:latest\"\n[layers]\nmode = \"full\"\nmax = 6\ncomponents = \"map.toml\"\n";
-        scene.recipe("full.toml", &format!("{layers}[[file]]\npath = \"/usr/share/own/text\"\ncontent = \"{text}\"\n"));
-    };
-    scene.file("map.toml", "[[component]]\nname = \"own\"\npaths = [\"/usr/share/own/**\"]\n");
-    recipe("one");
-    let plan = scene.run(&["plan", "-r", "full.toml"]);
-    assert!(plan.code == 0 && plan.stdout.contains("# Base and additions, cut into layers."), "{plan:?}");
-    assert!(plan.stdout.contains("6 layers, 0 kept; expected download about"), "{plan:?}");
-    let first = scene.build("full.toml", "full");
-    let image = scene.image("full");
-    assert!(image.layers().len() <= 6);
-    let base = layers(&scene.image("base"));
-    assert!(layers(&image).iter().all(|digest| !base.contains(digest)));
-    assert!(image.layers().any(|(layer, _)| layer.annotations["io.assemble.components"].contains("\"own\"")));
-    let text = tree(&scene, "oci:full");
-    scene.recipe("append.toml", "[[file]]\npath = \"/usr/share/own/text\"\ncontent = \"one\"\n");
-    scene.build("append.toml", "appended");
-    assert_eq!(text, tree(&scene, "oci:appended"));
-    assert_eq!(scene.run(&["lint", "oci:full"]).code, 0);
-    // The image being replaced is what layers are kept of.
-    assert_eq!(scene.build("full.toml", "full"), first);
-    let (_, plan) = scene.run(&["plan", "-r", "full.toml", "--json"]).json();
-    assert!(plan["cut"]["layers"].as_array().unwrap().iter().any(|layer| layer["fate"] == "kept"), "{plan:#}");
-    let before = layers(&image);
-    recipe("two");
-    scene.build("full.toml", "full");
-    let after = layers(&scene.image("full"));
-    assert_eq!(after.iter().filter(|digest| !before.contains(digest)).count(), 1);
-    let fresh = scene.run(&["-r", "full.toml", "-o", "oci:fresh:latest", "--previous", "none", "--json"]).json().1;
-    assert_eq!(fresh["layers"].as_array().unwrap().len(), scene.image("fresh").layers().len());
-    let refused = scene.run(&["-r", "append.toml", "-o", "oci:x:latest", "--previous", "none"]);
-    assert_eq!(refused.code, 2, "{refused:?}");
-    assert!(refused.stderr.contains("--previous is for recipes with layers.mode = \"full\""), "{refused:?}");
-}
-
-#[test]
-fn a_plan_expects_of_what_is_added_what_compression_left_of_the_base() {
-    let scene = Scene::new();
-    let mut state = 1_u64;
-    let noise = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    scene.file("noise", noise.take(400_000).flatten().collect::<Vec<u8>>());
-    let output = "[output]\nimage = \"oci:full:latest\"\n[layers]\nmode = \"full\"\n";
-    scene.recipe("full.toml", &format!("{output}[[file]]\npath = \"/usr/noise\"\nsource = \"noise\"\n"));
-    let (_, plan) = scene.run(&["plan", "-r", "full.toml", "--json"]).json();
-    let stored: u64 = scene.image("base").layers().map(|(descriptor, _)| descriptor.size).sum();
-    assert!(plan["cut"]["expected_download"].as_u64().unwrap() > stored, "{stored}: {plan:#}");
 }
 
 #[test]
