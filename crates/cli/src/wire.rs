@@ -255,7 +255,7 @@ pub(crate) fn explicit_epoch() -> Result<Option<Epoch>, Failure> {
     epoch.context(Class::Usage, "reading SOURCE_DATE_EPOCH")
 }
 
-/// The date of everything new: `SOURCE_DATE_EPOCH`, else the locked one, else the base's, else 1970.
+/// The date of the image: `SOURCE_DATE_EPOCH`, else the locked one, else the base's, else 1970.
 pub(crate) fn epoch(base: &Image, locked: Option<Epoch>) -> Result<Epoch, Failure> {
     if let Some(epoch) = explicit_epoch()?.or(locked) {
         return Ok(epoch);

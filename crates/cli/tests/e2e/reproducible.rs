@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZero;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use oci_assemble::image::Digest;
+use oci_assemble::image::{Digest, Encoding, Epoch, History, Image, Layer, MediaType};
+use oci_assemble::layer::{Compression, SealOptions, seal_delta};
+use oci_assemble::store::Layout;
 use oci_assemble::testing::elf::module_for;
+use oci_assemble::testing::memory::Memory;
+use oci_assemble::tree::{Content, Inode, Meta, TreeDelta, TreePath};
 
 use crate::base::KERNEL;
 use crate::files::bytes;
@@ -188,6 +193,43 @@ fn owners_times_and_permissions_of_the_recipes_files_do_not_matter() {
         let output = format!("out{number}");
         assert_eq!(built(&scene, &mut plain(&scene, &output), &output), expected, "mode {mode:o}");
     }
+}
+
+/// Makes the base one of another day: its directories were touched, and a file is new.
+fn update_base(scene: &Scene) {
+    let mut delta = TreeDelta::new();
+    for path in ["", "etc", "usr", "usr/bin", "usr/lib", "usr/lib/modules", "usr/share"] {
+        let path = TreePath::relative(path.as_bytes()).unwrap();
+        delta.insert(path, Inode::directory(Meta::root_owned(0o755, 1_800_000_000)));
+    }
+    let path = TreePath::new("usr/share/zz-new").unwrap();
+    delta.insert(path, Inode::file(Meta::root_owned(0o644, 1_800_000_000), Content::of("new")));
+    let options = SealOptions { compression: Compression::DEFAULT, threads: NonZero::<usize>::MIN };
+    let (sealed, blob) = seal_delta(&delta, &Memory::default(), Vec::new(), options).unwrap();
+    let dir = cap_std::fs::Dir::open_ambient_dir(scene.path("base"), cap_std::ambient_authority()).unwrap();
+    let transaction = Layout::write(dir).unwrap();
+    let descriptor = transaction.put_bytes(MediaType::layer(Encoding::Zstd), &blob).unwrap();
+    let layer = Layer { descriptor, diff_id: sealed.diff_id, uncompressed_size: None, history: History::of("update") };
+    let image = scene.image("base").with_created(Epoch::new(1_800_000_000).unwrap()).append(layer).unwrap();
+    let descriptor = transaction.put_image(&image).unwrap();
+    transaction.commit(Some("latest"), &descriptor).unwrap();
+}
+
+#[test]
+fn appended_layers_stay_when_the_base_is_another() {
+    let scene = scene();
+    scene.build("project/recipe.toml", "out");
+    update_base(&scene);
+    scene.build("project/recipe.toml", "next");
+    let (out, next) = (scene.image("out"), scene.image("next"));
+    assert_ne!(out.digest(), next.digest());
+    assert_ne!(out.config().created, next.config().created);
+    let own = |image: &Image, base: usize| -> Vec<Digest> {
+        image.layers().skip(base).map(|(descriptor, _)| descriptor.digest).collect()
+    };
+    let layers = scene.image("base").layers().len();
+    assert_eq!(own(&out, layers - 1), own(&next, layers));
+    assert!(own(&out, layers - 1).len() > 3);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oci_assemble::elf::{MODULE_MAX, Modinfo, is_module_name};
+use oci_assemble::image::Epoch;
 use oci_assemble::layer::{WholeError, whole};
 use oci_assemble::pkgdb::Package;
 use oci_assemble::plan::step::View;
@@ -117,7 +118,7 @@ impl DkmsWork {
             if delta.entries().contains_key(&place) {
                 return Err(DkmsError::Twice { path: place });
             }
-            let meta = Meta::root_owned(0o644, target.epoch.seconds());
+            let meta = Meta::root_owned(0o644, Epoch::UNDATED.seconds());
             delta.insert(place, Inode::file(meta, Content::of(module.bytes)));
         }
         if delta.is_empty() {
@@ -272,7 +273,7 @@ impl Work for DkmsWork {
         if self.record {
             let dkms: Vec<String> = self.packages.of(target.family).iter().map(name).collect();
             names.retain(|name| !dkms.contains(name));
-            delta = delta.then(&crate::record::taken(&names, export, target.epoch)?);
+            delta = delta.then(&crate::record::taken(&names, export, Epoch::UNDATED)?);
         }
         Ok(Harvest { delta, record })
     }

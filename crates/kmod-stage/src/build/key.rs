@@ -7,6 +7,9 @@ use oci_assemble::image::Digest;
 use super::{Position, Step, Target, Work};
 use crate::bundle::{BundleKey, KeyError, PackageRecord};
 
+/// Changes when results of the same inputs do. (2: what has no time of its own is dated 0.)
+const FORM: &str = "2";
+
 /// The key of what `tool` makes of `work` in containers that start from the image `builder`, for an image in which it
 /// comes at `position`.
 pub fn key(
@@ -18,6 +21,7 @@ pub fn key(
     packages: &BTreeSet<PackageRecord>,
 ) -> Result<BundleKey, KeyError> {
     let mut inputs = vec![
+        ("form".to_owned(), FORM.into()),
         ("tool".to_owned(), tool.to_owned()),
         ("kind".into(), work.kind().into()),
         ("stage".into(), position.stage.clone()),

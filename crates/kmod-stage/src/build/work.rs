@@ -24,7 +24,7 @@ pub struct Target {
     pub kernel_version: Option<String>,
     /// Architecture, as OCI spells it.
     pub architecture: String,
-    /// The date of everything new.
+    /// The date of the image, which programs in the builder take for now.
     pub epoch: Epoch,
 }
 

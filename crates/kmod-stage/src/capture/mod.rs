@@ -114,7 +114,7 @@ pub fn capture(
     let all = retain(&changes(base, &export.tree), |path| !own(path));
     let all = journal::settled(all, &export.tree, &export.contents)?;
     let Scrubbed { delta, state, report } = scrub(&all, base, started)?;
-    let delta = date(&delta, started, options.epoch);
+    let delta = date(&delta, started, Epoch::UNDATED);
     let delta = date_accounts(delta, base, &sources, options.epoch)?;
     let delta = make_state(delta, &state, base, export, &sources, options)?;
     let Settled { removals, delta, left_out } = settle(&delta, base);
@@ -179,7 +179,7 @@ fn make_state(
     let missing = state.iter().filter(|(path, _)| !made.contains(*path));
     let text = lines(missing, &names);
     if !text.is_empty() {
-        let meta = Meta::root_owned(0o644, options.epoch.seconds());
+        let meta = Meta::root_owned(0o644, Epoch::UNDATED.seconds());
         delta.insert(options.tmpfiles.clone(), Inode::file(meta, Content::of(text)));
     }
     Ok(delta)

@@ -296,9 +296,9 @@ fn crossings_of_types_take_two_layers_that_every_client_understands() {
     assert_eq!(
         dump(second.delta()),
         [
-            "/usr dir 0755 0:0 1",
+            "/usr dir 0755 0:0 0",
             "/usr/d symlink 0777 0:0 9 to=lib",
-            "/usr/link dir 0700 0:0 9",
+            "/usr/link dir 0700 0:0 0",
             "/usr/link/x file 0644 0:0 9 A",
         ]
     );

@@ -134,16 +134,17 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// An inode of the builder as it would be in the image, with the image's numbers of its owners; directories, whose time
-    /// is that of the installation, and what was written in the builder are dated by the epoch.
+    /// An inode of the builder as it would be in the image, with the image's numbers of its owners. Directories, whose time
+    /// is that of the installation, and what was written in the builder have no time of their own.
     pub(super) fn led(&self, path: &TreePath, inode: &Inode) -> Result<Inode, super::UnknownOwner> {
         let mut led = inode.clone();
         if let (Kind::Hardlink(_), Some(content)) = (&led.kind, self.builder.tree.content(path)) {
             led.kind = Kind::File(content.clone());
         }
         led.meta.xattrs.retain(|name, _| is_exported(name));
-        let epoch = self.epoch.seconds();
-        led.meta.mtime = if led.is_directory() { epoch } else { led.meta.mtime.min(epoch) };
+        if led.is_directory() || led.meta.mtime > self.epoch.seconds() {
+            led.meta.mtime = Epoch::UNDATED.seconds();
+        }
         if matches!(led.kind, Kind::Symlink(_)) {
             led.meta.mode = 0o777;
         }

@@ -74,7 +74,7 @@ pub struct ManifestOptions {
     pub overrides: Vec<TreePath>,
     /// Users and groups that the recipe declares.
     pub accounts: Accounts,
-    /// The date of what is new.
+    /// The date of the image: what is younger was written in the builder.
     pub epoch: Epoch,
 }
 
@@ -112,7 +112,7 @@ pub fn manifest(builder: Root<'_>, base: Root<'_>, options: &ManifestOptions) ->
     let state = state::fragment(&gathered.state, result, &judge.owners, options)?;
     refuse(state.problems)?;
     let shipped = shipped_units(&gathered, &listed, base.tree);
-    let presets = presets(result, &shipped, options.epoch)?;
+    let presets = presets(result, &shipped, Epoch::UNDATED)?;
 
     let mut notes = gathered.notes(&judge.overrides);
     let idle = chosen.iter().filter(|package| !listed.iter().any(|listed| listed.package == **package));

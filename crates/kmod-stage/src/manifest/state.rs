@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use oci_assemble::image::Epoch;
 use oci_assemble::tree::{Content, Inode, Meta, TreeDelta};
 
 use super::accounts::Owners;
@@ -41,7 +42,7 @@ pub(super) fn fragment(
     let text = lines(missing.into_iter().map(|(path, (_, inode))| (path, inode)), &owners.names);
     if !text.is_empty() {
         let path = place(root.tree, &options.stage)?;
-        let meta = Meta::root_owned(0o644, options.epoch.seconds());
+        let meta = Meta::root_owned(0o644, Epoch::UNDATED.seconds());
         fragment.delta.insert(path, Inode::file(meta, Content::of(text)));
     }
     Ok(fragment)

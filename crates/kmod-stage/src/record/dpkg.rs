@@ -107,12 +107,12 @@ pub(super) fn entered(kept: &Kept<'_>, status: &TreePath, view: View<'_>) -> Res
     let text = all.join("\n\n") + "\n\n";
     let mut delta = TreeDelta::new();
     let meta = view.tree.get(status).map_or_else(|| Meta::root_owned(0o644, 0), |inode| inode.meta.clone());
-    let meta = Meta { mtime: view.epoch.seconds(), ..meta };
+    let meta = Meta { mtime: Epoch::UNDATED.seconds(), ..meta };
     delta.insert(status.clone(), Inode::file(meta, Content::of(text)));
     let info = status.parent().unwrap_or_default().join("info")?;
     let top = TreePath::new(RECORD)?.join("info")?;
     for (path, inode) in kept.files.iter().filter(|(path, _)| path.is_below(&top)) {
-        let meta = Meta { mtime: view.epoch.seconds(), ..inode.meta.clone() };
+        let meta = Meta { mtime: Epoch::UNDATED.seconds(), ..inode.meta.clone() };
         delta.insert(info.join(path.name())?, Inode { meta, ..inode.clone() });
     }
     Ok(delta)

@@ -116,7 +116,7 @@ pub(super) fn entered(kept: &Kept<'_>, path: &TreePath, view: View<'_>) -> Resul
     let bytes = merged(image, own).map_err(wrong)?;
     let mut delta = TreeDelta::new();
     let meta = view.tree.get(path).map_or_else(|| Meta::root_owned(0o644, 0), |inode| inode.meta.clone());
-    let meta = Meta { mtime: view.epoch.seconds(), ..meta };
+    let meta = Meta { mtime: Epoch::UNDATED.seconds(), ..meta };
     delta.insert(path.clone(), Inode::file(meta.clone(), Content::of(bytes)));
     // What stood in the log is in the database.
     let log = TreePath::new([path.as_bytes(), b"-wal"].concat())?;

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use oci_assemble::elf::is_module_name;
-use oci_assemble::image::Digest;
+use oci_assemble::image::{Digest, Epoch};
 use oci_assemble::plan::step::{Pinned, Produced, Stage, StageError, View};
 use oci_assemble::tree::{Content, FileTree, Inode, TreePath};
 
@@ -44,7 +44,7 @@ impl DepmodStage {
 
     fn index(&self, view: View<'_>) -> Result<Indexed, IndexError> {
         let kernel = kernel(view.tree, self.kernel.as_deref())?;
-        let mut options = DepmodOptions::new(self.workspace.clone(), view.epoch.seconds());
+        let mut options = DepmodOptions::new(self.workspace.clone(), Epoch::UNDATED.seconds());
         options.policy = self.policy;
         options.jobs = self.jobs;
         options.added = added(view, &kernel)?;

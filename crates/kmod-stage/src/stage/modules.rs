@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cap_std::fs::Dir;
 use oci_assemble::elf::is_module_name;
+use oci_assemble::image::Epoch;
 use oci_assemble::plan::files::pin;
 use oci_assemble::plan::step::{Pinned, Produced, Stage, StageError, View};
 use oci_assemble::store::dir::{DirError, HostContents, file, scan};
@@ -129,7 +130,7 @@ impl Stage for ModulesStage {
         let produce = || -> Result<TreeDelta, ModulesError> {
             let kernel = kernel(view.tree, self.kernel.as_deref())?;
             let into = TreePath::new(format!("{MODULES}/{kernel}/{EXTRA}"))?;
-            self.list(Some(&kernel), &into, view.epoch.seconds())
+            self.list(Some(&kernel), &into, Epoch::UNDATED.seconds())
         };
         let delta = produce().map_err(|error| self.failed(error))?;
         let root = self.root.try_clone().map_err(|error| self.failed(error))?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use oci_assemble::elf::{MODULE_MAX, is_module_name};
-use oci_assemble::image::Digest;
+use oci_assemble::image::{Digest, Epoch};
 use oci_assemble::layer::{Contents, Sources};
 use oci_assemble::plan::step::{Pinned, Produced, Stage, StageError, View};
 use oci_assemble::tree::{Content, FileTree, Inode, Kind, Meta, PathError, TreeDelta, TreePath};
@@ -274,9 +274,9 @@ impl Stage for CertificateStage {
         Ok(Pinned { inputs, stamp, commands: Vec::new(), youngest: 0 })
     }
 
-    fn produce(&self, view: View<'_>) -> Result<Produced, StageError> {
+    fn produce(&self, _: View<'_>) -> Result<Produced, StageError> {
         let mut delta = TreeDelta::new();
-        let meta = Meta::root_owned(0o644, view.epoch.seconds());
+        let meta = Meta::root_owned(0o644, Epoch::UNDATED.seconds());
         delta.insert(self.path.clone(), Inode::file(meta, Content::Bytes(self.certificate.der().into())));
         Ok(Produced { delta, ..Produced::default() })
     }

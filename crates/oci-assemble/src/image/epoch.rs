@@ -2,7 +2,7 @@
 //!
 //! Nothing here reads a clock: the binary makes an [`Epoch`] from `SOURCE_DATE_EPOCH`
 //! (<https://reproducible-builds.org/specs/source-date-epoch/>) or from the `created` time of the base image, and
-//! every time an image carries follows from it.
+//! every time an image's configuration carries follows from it.
 
 use std::fmt;
 
@@ -43,6 +43,10 @@ const DAY: i64 = 86_400;
 const MONTHS: [i64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
 
 impl Epoch {
+    /// The time of files that have none of their own, as ostree gives it to every file on a host. With the image's epoch, a
+    /// layer would be another blob for every base it goes on, and be fetched again though nothing in it changed.
+    pub const UNDATED: Self = Self(0);
+
     /// 9999-12-31T23:59:59Z, the last second RFC 3339 can write.
     pub const MAX: Self = Self(253_402_300_799);
 

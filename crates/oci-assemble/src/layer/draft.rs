@@ -1,9 +1,9 @@
 //! A layer described: a delta made complete and lawful for the image it goes on.
 //!
 //! The rules are those that every client of bootc images agrees on: every parent directory is listed with the base's own
-//! metadata (a later change of an existing directory's mode is ignored by some), names go through the base's symlinks
-//! first (`lib/x` would replace the `/lib` link and destroy usrmerge), only regular files, directories, symlinks and
-//! hardlinks inside the layer, nothing in the places that the running system owns.
+//! mode, owner and attributes (a later change of an existing directory's mode is ignored by some), names go through the
+//! base's symlinks first (`lib/x` would replace the `/lib` link and destroy usrmerge), only regular files, directories,
+//! symlinks and hardlinks inside the layer, nothing in the places that the running system owns.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -140,14 +140,15 @@ pub enum DraftError {
 }
 
 impl LayerDraft {
-    /// Completes `delta` for the merged tree `base` that the layer goes on. `epoch` (seconds since 1970) dates the
-    /// whiteouts and the parents that the base does not have.
+    /// Completes `delta` for the merged tree `base` that the layer goes on. `epoch` (seconds since 1970) dates its
+    /// history entry. Directories have the time 0, as ostree gives them on every host: with that of the base, a layer would
+    /// be another whenever a build of the base touched a directory above it.
     pub fn new(name: &str, delta: &TreeDelta, base: &FileTree, epoch: i64) -> Result<Self, DraftError> {
         let layer = || name.to_owned();
         let mut whole = TreeDelta::new();
         let marks = Marks::of(name, delta, base)?;
         for path in marks.whiteouts.iter().chain(&marks.opaques) {
-            add_parents(&mut whole, path, base, epoch);
+            add_parents(&mut whole, path, base);
         }
         for path in &marks.opaques {
             if let Some(inode) = base.get(path) {
@@ -158,7 +159,7 @@ impl LayerDraft {
         let (links, others): (Vec<_>, Vec<_>) =
             delta.entries().iter().partition(|(_, inode)| matches!(inode.kind, Kind::Hardlink(_)));
         for (path, inode) in others.into_iter().chain(links) {
-            let place = add_entry(name, &mut whole, path, inode, base, epoch, &moved)?;
+            let place = add_entry(name, &mut whole, path, inode, base, &moved)?;
             moved.insert(path.clone(), place);
         }
         marks.set(&mut whole);
@@ -271,7 +272,7 @@ fn check_place(layer: &str, path: &TreePath) -> Result<(), DraftError> {
     Ok(())
 }
 
-fn add_parents(whole: &mut TreeDelta, path: &TreePath, base: &FileTree, epoch: i64) {
+fn add_parents(whole: &mut TreeDelta, path: &TreePath, base: &FileTree) {
     if path.parent().is_some_and(|parent| whole.entries().contains_key(&parent)) {
         return; // and with it all above
     }
@@ -279,7 +280,7 @@ fn add_parents(whole: &mut TreeDelta, path: &TreePath, base: &FileTree, epoch: i
         if !whole.entries().contains_key(&above) {
             let inode = match base.get(&above) {
                 Some(inode) if inode.is_directory() => repeated(inode),
-                _ => Inode::directory(Meta::root_owned(0o755, epoch)),
+                _ => Inode::directory(Meta::root_owned(0o755, 0)),
             };
             whole.insert(above, inode);
         }
@@ -290,6 +291,7 @@ fn add_parents(whole: &mut TreeDelta, path: &TreePath, base: &FileTree, epoch: i
 /// are of the machine that wrote them; the rest, such as ACLs, would be lost on clients that take the last entry.
 fn repeated(inode: &Inode) -> Inode {
     let mut inode = inode.clone();
+    inode.meta.mtime = 0;
     inode.meta.xattrs.retain(|name, _| {
         let machine = matches!(&**name, b"security.selinux" | b"security.ima" | b"security.evm");
         !machine && !is_overlay(name) && is_writable(name)
@@ -318,7 +320,6 @@ fn add_entry(
     path: &TreePath,
     inode: &Inode,
     base: &FileTree,
-    epoch: i64,
     moved: &BTreeMap<TreePath, TreePath>,
 ) -> Result<TreePath, DraftError> {
     let name = || layer.to_owned();
@@ -331,6 +332,9 @@ fn add_entry(
     };
     check_place(layer, &place)?;
     let mut inode = inode.clone();
+    if inode.is_directory() {
+        inode.meta.mtime = 0;
+    }
     if let Some(found) = base.get(&place) {
         if found.is_directory() != inode.is_directory() {
             let (found, given) = (found.kind.name(), inode.kind.name());
@@ -351,7 +355,7 @@ fn add_entry(
         };
         *target = new.clone();
     }
-    add_parents(whole, &place, base, epoch);
+    add_parents(whole, &place, base);
     if !place.is_root() || inode.is_directory() {
         whole.insert(place.clone(), inode);
     }

@@ -81,13 +81,12 @@ impl Sealer {
         contents: &dyn Contents,
         sink: W,
     ) -> Result<(Sealed, W), WriteError> {
-        self.seal_dated(draft.delta(), draft.epoch(), contents, sink)
+        self.seal_entries(draft.delta(), contents, sink)
     }
 
-    fn seal_dated<W: Write>(
+    fn seal_entries<W: Write>(
         &self,
         delta: &TreeDelta,
-        epoch: i64,
         contents: &dyn Contents,
         sink: W,
     ) -> Result<(Sealed, W), WriteError> {
@@ -96,7 +95,7 @@ impl Sealer {
         let encoder = self.options.compression.encoder_in(hashing, threads, &self.contexts);
         let encoder = encoder.map_err(WriteError::Sink)?;
         let mut tar = Tar { filling: vec![0; BUFFER], used: 0, hasher: Hasher::default(), size: 0, encoder };
-        fill_tar(delta, epoch, contents, &mut tar)?;
+        fill_tar(delta, contents, &mut tar)?;
         tar.send().map_err(WriteError::Sink)?;
         let blob = tar.encoder.finish().map_err(WriteError::Sink)?;
         let sealed = Sealed {
@@ -130,8 +129,7 @@ pub fn seal<W: Write>(
     Sealer::new(options).seal(draft, contents, sink)
 }
 
-/// Writes a delta as it stands into `sink`: no parents are added, no rule for images is applied, whiteouts are dated
-/// 1970. That is for a delta that is kept to become a draft later. A tar stream cannot say every delta (an attribute
+/// Writes a delta as it stands into `sink`: no parents are added, no rule for images is applied. That is for a delta that is kept to become a draft later. A tar stream cannot say every delta (an attribute
 /// with `=` in its name, a file whose name begins with `.wh.`), so a caller that needs it back exactly compares it with
 /// what [`index`](super::index()) reads.
 ///
@@ -142,7 +140,7 @@ pub fn seal_delta<W: Write>(
     sink: W,
     options: SealOptions,
 ) -> Result<(Sealed, W), WriteError> {
-    Sealer::new(options).seal_dated(delta, 0, contents, sink)
+    Sealer::new(options).seal_entries(delta, contents, sink)
 }
 
 /// The tar on its way to its digest and to the compressor.

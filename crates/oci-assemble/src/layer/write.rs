@@ -95,26 +95,21 @@ impl<W: Write> Fill for Buffered<'_, W> {
 
 /// Writes the draft's tar stream, with its two closing blocks, into `sink`.
 pub fn write_tar(draft: &LayerDraft, contents: &dyn Contents, sink: &mut impl Write) -> Result<(), WriteError> {
-    fill_tar(draft.delta(), draft.epoch(), contents, &mut Buffered { sink, buffer: vec![0; READ] })
+    fill_tar(draft.delta(), contents, &mut Buffered { sink, buffer: vec![0; READ] })
 }
 
-/// As [`write_tar`], for any delta, with whiteouts dated `epoch`, and a sink that gives room.
-pub(super) fn fill_tar(
-    delta: &TreeDelta,
-    epoch: i64,
-    contents: &dyn Contents,
-    sink: &mut impl Fill,
-) -> Result<(), WriteError> {
+/// As [`write_tar`], for any delta, and a sink that gives room.
+pub(super) fn fill_tar(delta: &TreeDelta, contents: &dyn Contents, sink: &mut impl Fill) -> Result<(), WriteError> {
     let entries = delta.entries();
     for (path, inode) in entries.iter().filter(|(_, inode)| inode.is_directory()) {
         write_header(sink, path, inode, 0)?;
     }
     for path in delta.whiteouts() {
         let name = [b".wh.".as_slice(), path.name()].concat();
-        write_mark(sink, &path.parent().unwrap_or_default(), &name, epoch)?;
+        write_mark(sink, &path.parent().unwrap_or_default(), &name)?;
     }
     for path in delta.opaques() {
-        write_mark(sink, path, b".wh..wh..opq", epoch)?;
+        write_mark(sink, path, b".wh..wh..opq")?;
     }
     for (path, inode) in entries.iter().filter(|(_, inode)| !inode.is_directory()) {
         match inode.content() {
@@ -128,8 +123,9 @@ pub(super) fn fill_tar(
     sink.write_all(&[0; 2 * BLOCK]).map_err(WriteError::Sink)
 }
 
-fn write_mark(sink: &mut impl Write, directory: &TreePath, name: &[u8], epoch: i64) -> Result<(), WriteError> {
-    let mark = Inode::file(Meta::root_owned(0o644, epoch), Content::of([]));
+/// A whiteout or opaque mark. Its time is 0: nobody sees it, and with any other the layer would be another on another day.
+fn write_mark(sink: &mut impl Write, directory: &TreePath, name: &[u8]) -> Result<(), WriteError> {
+    let mark = Inode::file(Meta::root_owned(0o644, 0), Content::of([]));
     let path = directory.join(name).map_err(|error| WriteError::Sink(io::Error::other(error)))?;
     write_header(sink, &path, &mark, 0)
 }

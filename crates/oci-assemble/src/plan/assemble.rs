@@ -7,7 +7,7 @@ use super::step::{Group, StageError, View};
 use crate::chunk::{split, untagged};
 use crate::image::{Descriptor, Digest, Epoch, History, Layer};
 use crate::layer::{Contents, DraftError, LayerDraft, Sealed, Sealer, Sources, WriteError};
-use crate::tree::{FileTree, MergeError, TreeDelta, TreePath};
+use crate::tree::{FileTree, Inode, MergeError, TreeDelta, TreePath};
 
 /// Why an image cannot be assembled.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +121,10 @@ pub fn draft(
             continue;
         }
         let draft = LayerDraft::new(&group.name, &delta, &all.tree, epoch.seconds()).map_err(AssembleError::Draft)?;
-        let new = draft.delta().entries().iter().filter(|(path, inode)| all.tree.get(path) != Some(*inode));
+        let new = draft.delta().entries().iter().filter(|(path, inode)| {
+            let known = all.tree.get(path);
+            known != Some(*inode) && !(inode.is_directory() && known.is_some_and(Inode::is_directory))
+        });
         all.added.extend(new.map(|(path, _)| path.clone()));
         all.tree = all.tree.apply(draft.delta()).map_err(merge)?;
         all.drafts.extend(split(untagged(draft, base), &all.tree));

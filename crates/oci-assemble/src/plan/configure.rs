@@ -11,7 +11,7 @@ use super::recipe::spec::{self, Body};
 use super::recipe::{Policy, Recipe, RecipePath};
 use super::step::{Pinned, Produced, Stage, StageError, View};
 use crate::elf::is_module_name;
-use crate::image::{Digest, Hasher};
+use crate::image::{Digest, Epoch, Hasher};
 use crate::layer::Contents;
 use crate::store::dir::{DirError, HostContents, file};
 use crate::tree::{Content, FileTree, Inode, Meta, TreeDelta, TreePath};
@@ -82,12 +82,12 @@ impl ConfigurationStage {
     fn delta(&self, view: View<'_>) -> Result<TreeDelta, ConfigurationError> {
         let texts = if self.reads() { texts(view).map_err(ConfigurationError::Read)? } else { BTreeMap::new() };
         let text = |content: &Content| texts.get(content).cloned();
-        let delta = configuration(&self.recipe, view.tree, &self.sources()?, text, view.epoch)?;
+        let delta = configuration(&self.recipe, view.tree, &self.sources()?, text, Epoch::UNDATED)?;
         let modules = added_modules(view).map_err(ConfigurationError::Read)?;
         if modules.is_empty() {
             return Ok(delta);
         }
-        Ok(delta.then(&module_set_delta(&modules, view.epoch)?))
+        Ok(delta.then(&module_set_delta(&modules, Epoch::UNDATED)?))
     }
 }
 

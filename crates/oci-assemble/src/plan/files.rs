@@ -9,7 +9,7 @@ use cap_std::fs::Dir;
 
 use super::step::{Pinned, Produced, Stage, StageError, View};
 use crate::elf::is_module_name;
-use crate::image::Hasher;
+use crate::image::{Epoch, Hasher};
 use crate::store::dir::{DirError, HostContents, file, scan, scan_tar};
 use crate::tree::{Content, FileTree, HostFile, Inode, Kind, Meta, Resolved, TreeDelta, TreePath};
 
@@ -149,7 +149,7 @@ impl Stage for FilesStage {
 
     fn produce(&self, view: View<'_>) -> Result<Produced, StageError> {
         let failed = |error: DirError| self.failed(error);
-        let delta = self.delta(view.base, view.epoch.seconds()).map_err(failed)?;
+        let delta = self.delta(view.base, Epoch::UNDATED.seconds()).map_err(failed)?;
         let root = self.root.try_clone();
         let root = root.map_err(|source| failed(DirError::Read { path: self.source.clone(), source }))?;
         Ok(Produced { delta, contents: Some(Box::new(HostContents::new(root))), ..Produced::default() })

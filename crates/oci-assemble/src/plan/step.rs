@@ -19,7 +19,7 @@ pub struct View<'a> {
     pub tree: &'a FileTree,
     /// The bytes of its files.
     pub contents: &'a dyn Contents,
-    /// The date of everything new.
+    /// The date of the image. What stages make is dated [`Epoch::UNDATED`], so that layers depend on content alone.
     pub epoch: Epoch,
     /// Architecture of the image, as OCI spells it (`amd64`).
     pub architecture: &'a str,

@@ -26,12 +26,12 @@ fn completes_parents_with_the_bases_metadata_and_goes_through_its_symlinks() {
     assert_eq!(
         draft(&format!("/bin/tool {FILE}\n/opt/new/file {FILE}\n/home/x {FILE}\n/bin dir 0700 0:0 0\n")).unwrap(),
         format!(
-            "/opt dir 0755 0:0 9\n/opt/new dir 0755 0:0 9\n/opt/new/file {FILE}\n\
-             /usr dir 0755 0:0 1\n/usr/bin dir 0711 3:4 1 user.kept=1\n/usr/bin/tool {FILE}\n\
-             /var dir 0755 0:0 1\n/var/home dir 0755 0:0 9\n/var/home/x {FILE}\n"
+            "/opt dir 0755 0:0 0\n/opt/new dir 0755 0:0 0\n/opt/new/file {FILE}\n\
+             /usr dir 0755 0:0 0\n/usr/bin dir 0711 3:4 0 user.kept=1\n/usr/bin/tool {FILE}\n\
+             /var dir 0755 0:0 0\n/var/home dir 0755 0:0 0\n/var/home/x {FILE}\n"
         )
     );
-    assert_eq!(draft("/etc/motd whiteout\n").unwrap(), "/etc/motd whiteout\n/etc dir 0755 0:0 1\n");
+    assert_eq!(draft("/etc/motd whiteout\n").unwrap(), "/etc/motd whiteout\n/etc dir 0755 0:0 0\n");
 }
 
 #[test]
@@ -45,28 +45,35 @@ fn repeats_what_the_base_says_of_its_directories() {
     let draft = LayerDraft::new("x", &delta, &base, 9).unwrap();
     let (_, blob) = seal(&draft, &SingleBytes, Vec::new(), options(Compression::None, 1)).unwrap();
     let index = index(&blob[..], IndexOptions::default()).unwrap();
-    let line = "/old dir 0755 0:0 -2 security.capability=c system.posix_acl_access=a trusted.foo=t user.y=y\n";
+    let line = "/old dir 0755 0:0 0 security.capability=c system.posix_acl_access=a trusted.foo=t user.y=y\n";
     assert_eq!(index.delta.dump(), format!("{line}/old/x {FILE}\n"));
     assert!(index.violations.is_empty(), "{:?}", index.violations);
+}
+
+#[test]
+fn a_time_before_1970_is_written_as_gnu_tar_does() {
+    let delta = TreeDelta::parse("/old dir 0755 0:0 -2\n").unwrap();
+    let (_, blob) = seal_delta(&delta, &SingleBytes, Vec::new(), options(Compression::None, 1)).unwrap();
+    assert_eq!(index(&blob[..], IndexOptions::default()).unwrap().delta, delta);
     let mtime = [&[0xff_u8; 11][..], &[0xfe]].concat();
-    assert!(blob.windows(12).any(|field| field == mtime), "GNU's base-256");
+    assert!(blob.windows(12).any(|field| field == mtime), "base-256");
 }
 
 #[test]
 fn turns_whiteouts_of_what_it_writes_into_what_every_client_applies() {
-    let bin = "/usr/bin dir 0711 3:4 1 user.kept=1\n";
+    let bin = "/usr/bin dir 0711 3:4 0 user.kept=1\n";
     for (delta, expected) in [
         (
             format!("/usr/bin whiteout\n/usr/bin dir 0700 0:0 0\n/usr/bin/x {FILE}\n"),
-            format!("/usr/bin opaque\n/usr dir 0755 0:0 1\n{bin}/usr/bin/x {FILE}\n"),
+            format!("/usr/bin opaque\n/usr dir 0755 0:0 0\n{bin}/usr/bin/x {FILE}\n"),
         ),
         (
             format!("/usr/bin whiteout\n/usr/bin/x {FILE}\n"),
-            format!("/usr/bin opaque\n/usr dir 0755 0:0 1\n{bin}/usr/bin/x {FILE}\n"),
+            format!("/usr/bin opaque\n/usr dir 0755 0:0 0\n{bin}/usr/bin/x {FILE}\n"),
         ),
-        (format!("/etc/motd whiteout\n/etc/motd {FILE}\n"), format!("/etc dir 0755 0:0 1\n/etc/motd {FILE}\n")),
+        (format!("/etc/motd whiteout\n/etc/motd {FILE}\n"), format!("/etc dir 0755 0:0 0\n/etc/motd {FILE}\n")),
         ("/usr whiteout\n/usr/bin/sh whiteout\n/usr/bin opaque\n".into(), "/usr whiteout\n".into()),
-        ("/usr opaque\n/usr/bin whiteout\n/none opaque\n".into(), "/usr opaque\n/usr dir 0755 0:0 1\n".into()),
+        ("/usr opaque\n/usr/bin whiteout\n/none opaque\n".into(), "/usr opaque\n/usr dir 0755 0:0 0\n".into()),
     ] {
         assert_eq!(draft(&delta).unwrap(), expected, "{delta}");
     }
@@ -77,7 +84,7 @@ fn keeps_hardlinks_in_the_layer() {
     assert_eq!(
         draft(&format!("/bin/a {FILE}\n/bin/b hardlink 0644 0:0 5 to=/bin/a\n")).unwrap(),
         format!(
-            "/usr dir 0755 0:0 1\n/usr/bin dir 0711 3:4 1 user.kept=1\n/usr/bin/a {FILE}\n\
+            "/usr dir 0755 0:0 0\n/usr/bin dir 0711 3:4 0 user.kept=1\n/usr/bin/a {FILE}\n\
              /usr/bin/b hardlink 0644 0:0 5 to=/usr/bin/a\n"
         )
     );

@@ -20,7 +20,7 @@ pub struct Facts {
     pub platforms: BTreeSet<String>,
     /// What holds for each of them.
     pub platform: PlatformFacts,
-    /// The date of everything new, where the user says one.
+    /// The date of the image, where the user says one.
     pub epoch: Option<Epoch>,
 }
 

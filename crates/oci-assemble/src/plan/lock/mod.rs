@@ -48,7 +48,7 @@ pub struct PlatformLock {
     pub builder: Option<ImagePin>,
     /// The image's kernel, when it has one.
     pub kernel: Option<KernelChoice>,
-    /// The date of everything new.
+    /// The date of the image.
     pub epoch: Epoch,
     /// What builders make, by the name of the stage.
     pub stages: BTreeMap<String, StageLock>,

@@ -25,7 +25,7 @@ pub struct Provenance {
     pub recipe_digest: Digest,
     /// What was built, as OS/ARCH.
     pub platform: String,
-    /// The date of everything new, in seconds since 1970.
+    /// The date of the image, in seconds since 1970.
     pub epoch: i64,
     /// Digest of the lock's text, when there is one.
     pub lock: Option<Digest>,
