@@ -13,7 +13,7 @@ use crate::cmd::plan::index_cache;
 use crate::env;
 use crate::exit::{Class, Failure, full_spill};
 use crate::made::MadeDir;
-use crate::memory::{self, Memory};
+use crate::memory::{Entries, Memory};
 use crate::ui::{Ui, bytes};
 use crate::wire::OpenedImage;
 
@@ -22,7 +22,7 @@ pub(crate) struct Uncompressed {
     layers: HeldLayers,
     cap: u64,
     /// Entries that there is memory for.
-    entries: u64,
+    entries: Entries,
     jobs: NonZero<usize>,
     _spill: MadeDir,
 }
@@ -38,12 +38,11 @@ pub(crate) struct Unpacking<'a> {
 }
 
 impl Uncompressed {
-    /// Decompresses the layers of `image`.
-    pub(crate) fn open(image: &OpenedImage, unpacking: &Unpacking<'_>) -> Result<Self, Failure> {
+    /// Decompresses the layers of `image`, which has such entries as far as that is known.
+    pub(crate) fn open(image: &OpenedImage, entries: Entries, unpacking: &Unpacking<'_>) -> Result<Self, Failure> {
         let Unpacking { memory: asked, destination, cache, jobs, ui } = *unpacking;
-        let entries = memory::expected_entries(&image.image);
         refuse_below(asked, entries, &image.name)?;
-        let (share, least) = (env::memory_share(), memory::least(entries));
+        let (share, least) = (env::memory_share(), entries.least());
         if asked.is_none() && share < least {
             let (share, least) = (bytes(share), bytes(least));
             let text = "more than a quarter of this machine's memory";
@@ -60,7 +59,13 @@ impl Uncompressed {
             &pairs,
             index_cache(cache),
             ReadOptions { gate: Gate::Refuse, threads: memory.jobs },
-            HoldOptions { memory: memory.held, entries, spill: &spill.dir, name: &place },
+            HoldOptions {
+                memory: memory.held,
+                entries: entries.count,
+                entry: entries.each,
+                spill: &spill.dir,
+                name: &place,
+            },
         );
         bar.finish_and_clear();
         let held = held.map_err(|error| {
@@ -69,7 +74,7 @@ impl Uncompressed {
             let failure = Failure::of(Class::Data, format!("reading the layers of {}", image.name), error);
             hint.into_iter().fold(failure, Failure::hint)
         })?;
-        refuse_below(asked, held.tree().len() as u64, &image.name)?;
+        refuse_below(asked, Entries { count: held.tree().len() as u64, ..entries }, &image.name)?;
         Ok(Self { layers: held, cap, entries, jobs, _spill: spill })
     }
 
@@ -80,13 +85,13 @@ impl Uncompressed {
 
     /// Layers that may be written at the same time for an image of so many entries.
     pub(crate) fn jobs(&self, entries: usize) -> NonZero<usize> {
-        Memory::divide(self.cap, self.entries.max(entries as u64), self.jobs).jobs
+        Memory::divide(self.cap, self.entries.at_least(entries), self.jobs).jobs
     }
 }
 
-/// Refuses a cap that is less than an image of so many entries takes.
-fn refuse_below(cap: Option<u64>, entries: u64, name: &str) -> Result<(), Failure> {
-    let least = memory::least(entries);
+/// Refuses a cap that is less than an image of such entries takes.
+fn refuse_below(cap: Option<u64>, entries: Entries, name: &str) -> Result<(), Failure> {
+    let least = entries.least();
     let Some(cap) = cap.filter(|cap| *cap < least) else { return Ok(()) };
     let text = format!("--memory is {}, and cutting {name} takes {}", bytes(cap), bytes(least));
     let hint = format!("give --memory {}M or more; what does not fit goes to a file", least.div_ceil(1 << 20));

@@ -12,6 +12,7 @@ use oci_assemble::tree::FileTree;
 use super::build::Prepared;
 use super::plan::merged;
 use crate::exit::Failure;
+use crate::memory::Entries;
 use crate::uncompressed::{Uncompressed, Unpacking};
 
 /// The layers of a base.
@@ -28,7 +29,7 @@ impl<'a> Base<'a> {
     pub(crate) fn open(prepared: &'a Prepared, cut: bool, unpacking: &Unpacking<'_>) -> Result<Self, Failure> {
         let base = &prepared.base;
         if cut {
-            return Uncompressed::open(base, unpacking).map(Self::Uncompressed);
+            return Uncompressed::open(base, Entries::built(&base.image), unpacking).map(Self::Uncompressed);
         }
         let layers = merged(base, unpacking.cache, unpacking.jobs, Gate::Refuse, unpacking.ui)?;
         Ok(Self::Merged(ManuallyDrop::new(layers)))

@@ -11,6 +11,7 @@ use crate::args::{Compressor, RechunkArgs};
 use crate::chunking::{self, Compressing, Cut, CutOptions, WriteOptions};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
+use crate::memory::Entries;
 use crate::output::Output;
 use crate::previous::{Opening, Previous, Wanted};
 use crate::ui::{Ui, bytes};
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
         return show(&cut, &image, ratio, previous.as_ref(), ui);
     }
     let unpacking = Unpacking { memory: args.memory, destination: &destination, cache: cache.as_ref(), jobs, ui };
-    let source = Uncompressed::open(&image, &unpacking)?;
+    let source = Uncompressed::open(&image, Entries::cut(&image.image), &unpacking)?;
     let held = source.layers();
     let jobs = source.jobs(held.tree().len());
     // The process ends when the image is written: freeing trees entry by entry would cost as much as reading them.

@@ -70,16 +70,16 @@ fn memory_and_what_is_cached_change_nothing() {
     scene.recipe("full.toml", &format!("{layers}[[file]]\npath = \"/usr/share/own/text\"\ncontent = \"one\"\n"));
     let build = |more: &[&str]| scene.run(&[&["-r", "full.toml", "--previous", "none"], more].concat());
     let plenty = build(&[]).digest();
-    for more in [&["--memory", "192M"][..], &["--memory", "1G", "--jobs", "5"], &["--jobs", "1"]] {
+    for more in [&["--memory", "227M"][..], &["--memory", "1G", "--jobs", "5"], &["--jobs", "1"]] {
         for known in ["full", "cache"] {
             fs::remove_dir_all(scene.path(known)).unwrap();
             assert_eq!(build(&[more, &["--no-cache"]].concat()).digest(), plenty, "{more:?} without {known}");
         }
     }
     fs::remove_dir_all(scene.path("full")).unwrap();
-    let small = build(&["--memory", "191M", "--no-cache"]);
+    let small = build(&["--memory", "226M", "--no-cache"]);
     assert_eq!((small.code, small.stdout.as_str()), (2, ""), "{small:?}");
-    assert!(small.stderr.contains("--memory is 191.00 MiB, and cutting oci:base:latest takes 191.98 MiB"), "{small:?}");
+    assert!(small.stderr.contains("--memory is 226.00 MiB, and cutting oci:base:latest takes 226.32 MiB"), "{small:?}");
     // What is refused, and what does not pass the lints, leaves no empty destination.
     scene.recipe("bad.toml", &format!("{layers}[[file]]\npath = \"/usr/lib/bootc/kargs.d/x.toml\"\ncontent = \"x\"\n"));
     let bad = scene.run(&["-r", "bad.toml"]);

@@ -22,7 +22,7 @@ use crate::layer::{Contents, IndexError, IndexOptions, LayerIndex, MergedIndex, 
 use crate::store::blob::BlobSource;
 use crate::tree::{Content, FileTree};
 
-/// Bytes of memory that an entry takes in indexes, merged tree and drafts of layers. (Measured: 1.2 kB each where 400,000
+/// Bytes of memory that an entry takes in indexes, merged tree and drafts of layers, where an image is cut anew. (Measured: 1.2 kB each where 400,000
 /// empty files are cut anew, 1.1 kB on a system's 53,000.)
 pub const ENTRY_MEMORY: u64 = 1258;
 
@@ -31,8 +31,11 @@ pub const ENTRY_MEMORY: u64 = 1258;
 pub struct HoldOptions<'a> {
     /// Bytes held in memory at most.
     pub memory: u64,
-    /// Entries that there is memory for beside that. For each one more, [`ENTRY_MEMORY`] less is held.
+    /// Entries that there is memory for beside that.
     pub entries: u64,
+    /// Bytes of memory that each takes ([`ENTRY_MEMORY`], where nothing else is done with them): for each entry more than
+    /// there is memory for, that much less is held.
+    pub entry: u64,
     /// Where a file for what is beyond goes; on a file system that is no memory itself.
     pub spill: &'a Dir,
     /// What `spill` is called, for errors.

@@ -10,7 +10,7 @@ use cap_std::fs::Dir;
 use cap_std_ext::cap_tempfile::TempFile;
 use memmap2::{MmapMut, MmapOptions};
 
-use super::held::{ENTRY_MEMORY, HoldOptions};
+use super::held::HoldOptions;
 use crate::image::{Digest, Hasher};
 
 /// What is held at once: small enough that a cap is kept closely, large enough for one write.
@@ -88,6 +88,8 @@ pub(super) struct Hold<'a> {
     left: AtomicI64,
     /// Entries seen beyond those that there is memory for; below zero until there are so many.
     entries: AtomicI64,
+    /// Bytes of each.
+    entry: i64,
     dir: &'a Dir,
     file: OnceLock<File>,
     making: Mutex<()>,
@@ -101,6 +103,7 @@ impl<'a> Hold<'a> {
         Self {
             left: AtomicI64::new(signed(options.memory)),
             entries: AtomicI64::new(-signed(options.entries)),
+            entry: signed(options.entry),
             dir: options.spill,
             file: OnceLock::new(),
             making: Mutex::new(()),
@@ -113,7 +116,7 @@ impl<'a> Hold<'a> {
         let new = i64::try_from(headers(bytes)).unwrap_or(0);
         let before = self.entries.fetch_add(new, Ordering::Relaxed);
         let beyond = (before + new).max(0) - before.max(0);
-        self.left.fetch_sub(beyond.saturating_mul(i64::try_from(ENTRY_MEMORY).unwrap_or(i64::MAX)), Ordering::Relaxed);
+        self.left.fetch_sub(beyond.saturating_mul(self.entry), Ordering::Relaxed);
     }
 
     /// Moves pieces of a layer to the file while more is in memory than was to be: what came last may have had the most

@@ -215,7 +215,7 @@ fn held_layers_are_what_merged_layers_are_wherever_they_are_held() {
     // All in memory, some, none; and with the indexes known.
     for held in [u64::MAX, 3 << 20, 0, 0] {
         memory.opened.lock().unwrap().clear();
-        let hold = HoldOptions { memory: held, entries: u64::MAX, spill: &dir, name: temp.path() };
+        let hold = HoldOptions { memory: held, entries: u64::MAX, entry: ENTRY_MEMORY, spill: &dir, name: temp.path() };
         let all = HeldLayers::open(&memory, &layers, &cache, options(), hold).unwrap();
         assert_eq!(memory.opened.lock().unwrap().len(), layers.len(), "each layer is read once");
         assert_eq!(all.tree(), merged.tree());
@@ -238,7 +238,7 @@ fn held_layers_are_what_merged_layers_are_wherever_they_are_held() {
     }
     let mut wrong = layers.clone();
     wrong[1].1 = Digest::of(b"other");
-    let hold = HoldOptions { memory: 0, entries: 0, spill: &dir, name: temp.path() };
+    let hold = HoldOptions { memory: 0, entries: 0, entry: ENTRY_MEMORY, spill: &dir, name: temp.path() };
     let error = HeldLayers::open(&memory, &wrong, &NoCache, options(), hold).unwrap_err();
     assert!(matches!(error, LayerError { position: 1, fault: LayerFault::DiffId { .. }, .. }), "{error:?}");
 }
@@ -254,7 +254,7 @@ fn entries_take_memory_from_what_is_held() {
     let temp = tempfile::tempdir().unwrap();
     let dir = cap_std::fs::Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).unwrap();
     let in_memory = |held, entries| {
-        let hold = HoldOptions { memory: held, entries, spill: &dir, name: temp.path() };
+        let hold = HoldOptions { memory: held, entries, entry: ENTRY_MEMORY, spill: &dir, name: temp.path() };
         let all = HeldLayers::open(&memory, &layers, &NoCache, options(), hold).unwrap();
         assert!(text(&all, all.tree(), "a") == long);
         all.held(all.tree().at("a").and_then(Inode::content).unwrap()).is_some()
@@ -278,7 +278,7 @@ fn what_cannot_be_held_is_not_the_layers_fault() {
             ImageLayers::open(&memory, &layers, &cache, options()).unwrap();
         }
         for place in ["spill", "elsewhere"] {
-            let hold = HoldOptions { memory: 0, entries: 0, spill: &dir, name: place.as_ref() };
+            let hold = HoldOptions { memory: 0, entries: 0, entry: ENTRY_MEMORY, spill: &dir, name: place.as_ref() };
             let error = HeldLayers::open(&memory, &layers, &cache, options(), hold).unwrap_err();
             assert!(matches!(&error.fault, LayerFault::Spill { dir, .. } if dir.as_os_str() == place), "{error:?}");
         }
