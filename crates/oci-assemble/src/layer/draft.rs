@@ -156,8 +156,7 @@ impl LayerDraft {
             }
         }
         let mut moved = BTreeMap::new();
-        let (links, others): (Vec<_>, Vec<_>) =
-            delta.entries().iter().partition(|(_, inode)| matches!(inode.kind, Kind::Hardlink(_)));
+        let (links, others): (Vec<_>, Vec<_>) = delta.entries().iter().partition(|(_, inode)| inode.kind.is_hardlink());
         for (path, inode) in others.into_iter().chain(links) {
             let place = add_entry(name, &mut whole, path, inode, base, &moved)?;
             moved.insert(path.clone(), place);
@@ -337,7 +336,7 @@ fn add_entry(
     }
     if let Some(found) = base.get(&place) {
         if found.is_directory() != inode.is_directory() {
-            let (found, given) = (found.kind.name(), inode.kind.name());
+            let (found, given) = (base.linked(found).kind.name(), inode.kind.name());
             return Err(DraftError::CrossesTypes { layer: name(), path: place, found, given });
         }
         if inode.is_directory() {

@@ -65,12 +65,12 @@ rules! {
     RootEntry "root-entry" true "the root is something else than a directory";
     WhiteoutName "whiteout-name" true "a whiteout has no name, or a reserved one";
     LinkTarget "link-target" true "a hardlink points at a directory or out of the image";
-    LinkFirst "link-first" true "an entry takes the place of a file that a hardlink before it points at";
+    LinkFirst "link-first" true "an entry takes the place of what a hardlink before it points at";
     Duplicate "duplicate" false "a path appears twice";
     OwnWhiteout "own-whiteout" false "a path and its whiteout stand in one layer";
     WhiteoutOrder "whiteout-order" false "a whiteout or opaque mark comes after entries it could hide";
     ImplicitParent "implicit-parent" false "a parent directory is not listed before its entry";
-    LinkLeaves "link-leaves" false "a hardlink points at a file of a lower layer";
+    LinkLeaves "link-leaves" false "a hardlink points at something of a lower layer";
     LinkChain "link-chain" false "a hardlink points at another hardlink";
     Device "device" false "a device or named pipe";
     NotUtf8 "not-utf8" false "a name or symlink target is not UTF-8";

@@ -209,7 +209,7 @@ impl<R: BufRead> Indexer<R> {
         if let Some(marked) = path.name().strip_prefix(b".wh.") {
             return self.mark(&path, marked, offset);
         }
-        let is_link = matches!(inode.kind, Kind::Hardlink(_));
+        let is_link = inode.kind.is_hardlink();
         if self.seen.insert(path.clone(), is_link).is_some() {
             self.members.broken(Rule::Duplicate, offset, path.as_bytes())?;
         }
@@ -234,14 +234,10 @@ impl<R: BufRead> Indexer<R> {
         let Ok(target) = TreePath::new(link) else {
             return self.members.broken(Rule::LinkTarget, offset, path.as_bytes());
         };
-        if target.is_root() || target == path || self.names.other(&target).is_some_and(Inode::is_directory) {
+        if target.is_root() || target == path || self.names.is_directory(&target) {
             return self.members.broken(Rule::LinkTarget, offset, path.as_bytes());
         }
-        if let Some(twin) = self.names.other(&target).cloned() {
-            self.names.insert(path, twin); // one more name of a symlink or device: the same inode again
-            return Ok(());
-        }
-        if !self.names.is_file(&target) {
+        if !self.names.is_linkable(&target) {
             self.members.broken(Rule::LinkLeaves, offset, path.as_bytes())?;
         } else if self.seen.get(&target) == Some(&true) {
             self.members.broken(Rule::LinkChain, offset, path.as_bytes())?;

@@ -49,12 +49,12 @@ pub enum PartError {
         /// The path.
         path: TreePath,
     },
-    /// Names of one file in different layers: each would become a file of its own.
+    /// Names of one inode in different layers: each would become an inode of its own.
     #[error("{path} is another name of {target}, which is not in the same layer")]
     LinkLeaves {
         /// The link.
         path: TreePath,
-        /// The first name of the file.
+        /// The first name of the inode.
         target: TreePath,
     },
 }

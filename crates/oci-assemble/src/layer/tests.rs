@@ -55,7 +55,7 @@ fn shippable(tree: &FileTree) -> TreeDelta {
 /// No path leads through a symlink then.
 fn without_symlinks(tree: &FileTree) -> FileTree {
     let mut plain = tree.clone();
-    for (path, _) in tree.iter().filter(|(_, inode)| matches!(inode.kind, Kind::Symlink(_))) {
+    for (path, _) in tree.iter().filter(|(_, inode)| matches!(tree.linked(inode).kind, Kind::Symlink(_))) {
         plain.remove(path);
     }
     plain
@@ -119,7 +119,7 @@ proptest! {
     ) {
         let mut delta = TreeDelta::between(&before, &after);
         for (path, inode) in TreeDelta::from(&after).entries() {
-            let devices = matches!(inode.kind, Kind::Fifo | Kind::CharDevice { .. } | Kind::BlockDevice { .. });
+            let devices = matches!(after.linked(inode).kind, Kind::Fifo | Kind::CharDevice { .. } | Kind::BlockDevice { .. });
             if devices || inode.meta.xattrs.keys().any(|name| name.contains(&b'=')) {
                 delta.forget(path);
             }

@@ -11,6 +11,8 @@ use crate::tree::{Content, FileTree, Inode, Kind, Meta, TreePath};
 #[derive(Clone, Debug)]
 pub enum Step {
     File(u8),
+    Symlink(u8),
+    Fifo(u8),
     Link(u8, u8),
     Remove(u8),
 }
@@ -21,9 +23,11 @@ pub fn random_path(number: u8) -> TreePath {
 
 pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        any::<u8>().prop_map(Step::File),
-        any::<(u8, u8)>().prop_map(|(at, to)| Step::Link(at, to)),
-        any::<u8>().prop_map(Step::Remove),
+        1 => any::<u8>().prop_map(Step::File),
+        1 => any::<u8>().prop_map(Step::Symlink),
+        1 => any::<u8>().prop_map(Step::Fifo),
+        2 => any::<(u8, u8)>().prop_map(|(at, to)| Step::Link(at, to)),
+        1 => any::<u8>().prop_map(Step::Remove),
     ];
     vec(step, 0..24)
 }
@@ -55,21 +59,23 @@ fn kinds() -> impl Strategy<Value = Kind> {
     prop_oneof![
         4 => Just(Kind::Directory),
         4 => (0..3_u8).prop_map(|byte| Kind::File(Content::Stored { digest: Digest::of(&[byte]), size: 1 })),
-        1 => names().prop_map(|parts| Kind::Symlink(parts.join(&b'/').into())),
-        3 => names().prop_map(|parts| Kind::Hardlink(TreePath::new(parts.join(&b'/')).unwrap_or_default())),
+        2 => names().prop_map(|parts| Kind::Symlink(parts.join(&b'/').into())),
+        4 => names().prop_map(|parts| Kind::Hardlink(TreePath::new(parts.join(&b'/')).unwrap_or_default())),
         1 => (0..2_u32, 0..2_u32).prop_map(|(major, minor)| Kind::CharDevice { major, minor }),
         1 => Just(Kind::Fifo),
     ]
 }
 
-/// A tree whose every directory has an entry, with hardlinks only to regular files.
+/// A tree whose every directory has an entry, with hardlinks to files, symlinks, devices and pipes.
 pub fn arbitrary_tree() -> impl Strategy<Value = FileTree> {
     vec((names(), metas(), kinds()), 0..14).prop_map(|inodes| {
         let mut tree = FileTree::new();
+        let has_names =
+            |tree: &FileTree, target: &TreePath| tree.behind(target).is_some_and(|inode| inode.kind.can_have_names());
         for (parts, meta, kind) in inodes {
             let Ok(path) = TreePath::new(parts.join(&b'/')) else { continue };
             if let Kind::Hardlink(target) = &kind
-                && (tree.content(target).is_none() || path.is_below(target) || target.is_below(&path))
+                && (!has_names(&tree, target) || path.is_below(target) || target.is_below(&path))
             {
                 continue;
             }
@@ -79,7 +85,7 @@ pub fn arbitrary_tree() -> impl Strategy<Value = FileTree> {
                 }
             }
             if let Kind::Hardlink(target) = &kind
-                && tree.content(target).is_none()
+                && !has_names(&tree, target)
             {
                 continue; // a new parent directory took its place
             }

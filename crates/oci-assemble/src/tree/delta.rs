@@ -30,6 +30,15 @@ impl TreeDelta {
         self.entries.map()
     }
 
+    /// The inode that an entry of this delta is a name of: what a hardlink links to, else the entry itself. So is a
+    /// hardlink to what is in the layers below.
+    pub fn linked<'a>(&'a self, inode: &'a Inode) -> &'a Inode {
+        match &inode.kind {
+            Kind::Hardlink(owner) => self.entries().get(owner).unwrap_or(inode),
+            _ => inode,
+        }
+    }
+
     /// Paths removed with everything below them.
     pub fn whiteouts(&self) -> &BTreeSet<TreePath> {
         &self.whiteouts
@@ -107,8 +116,7 @@ impl TreeDelta {
             sum.opaques.remove(path);
             sum.whiteouts.insert(path.clone());
         }
-        let (links, others): (Vec<_>, Vec<_>) =
-            next.entries().iter().partition(|(_, inode)| matches!(inode.kind, Kind::Hardlink(_)));
+        let (links, others): (Vec<_>, Vec<_>) = next.entries().iter().partition(|(_, inode)| inode.kind.is_hardlink());
         for (path, inode) in others.into_iter().chain(links) {
             sum.lay(path, inode);
         }

@@ -112,8 +112,9 @@ pub enum Kind {
     File(Content),
     /// A symbolic link with its target, as it is written.
     Symlink(Box<[u8]>),
-    /// One more name of the regular file at `target`. In a [`FileTree`](super::FileTree) the target is the first
-    /// name of the file in path order and is itself a [`Kind::File`].
+    /// One more name of the inode at this path, which is of any kind but a directory: a file, a symbolic link, a device
+    /// or a pipe. In a [`FileTree`](super::FileTree) it is the first name of the inode in path order, and no hardlink
+    /// itself.
     Hardlink(TreePath),
     /// A character device.
     CharDevice {
@@ -145,6 +146,16 @@ impl Kind {
             Self::BlockDevice { .. } => "block",
             Self::Fifo => "fifo",
         }
+    }
+
+    /// Whether an inode of this kind can have several names: all but directories. A hardlink is no inode of its own.
+    pub fn can_have_names(&self) -> bool {
+        !matches!(self, Self::Directory | Self::Hardlink(_))
+    }
+
+    /// Whether this is one more name of an inode.
+    pub fn is_hardlink(&self) -> bool {
+        matches!(self, Self::Hardlink(_))
     }
 }
 

@@ -1,8 +1,8 @@
 //! A sorted map of inodes that keeps hardlink groups canonical.
 //!
-//! Names of one file form a group. The first name in path order owns the file ([`Kind::File`]); the others are
-//! [`Kind::Hardlink`]s straight to it, with its metadata. Removing or replacing the owner makes the next name the
-//! owner. A hardlink whose target is not in the map is *open*: a layer may link to a file of the layers below.
+//! Names of one inode, which is anything but a directory, form a group. The first name in path order owns the inode; the
+//! others are [`Kind::Hardlink`]s straight to it, with its metadata. Removing or replacing the owner makes the next name
+//! the owner. A hardlink whose target is not in the map is *open*: a layer may link to what is in the layers below.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -27,7 +27,7 @@ impl Inodes {
         &self.map
     }
 
-    /// The names of the file that `path` is a name of, the owner first; just `path` when it has no other.
+    /// The names of the inode that `path` is a name of, the owner first; just `path` when it has no other.
     pub(super) fn group(&self, path: &TreePath) -> Vec<TreePath> {
         let owner = self.owner(path);
         let mut names = vec![owner.clone()];
@@ -35,7 +35,7 @@ impl Inodes {
         names
     }
 
-    /// The owner of the file that `path` names.
+    /// The owner of the inode that `path` names.
     pub(super) fn owner(&self, path: &TreePath) -> TreePath {
         match self.map.get(path).map(|inode| &inode.kind) {
             Some(Kind::Hardlink(target)) => target.clone(),
@@ -43,7 +43,8 @@ impl Inodes {
         }
     }
 
-    /// The map of inodes that are in path order; `None` when they are not, or a hardlink points at no earlier file.
+    /// The map of inodes that are in path order; `None` when they are not, or a hardlink points at no earlier
+    /// inode that can have names.
     pub(super) fn from_sorted(sorted: Vec<(TreePath, Inode)>) -> Option<Self> {
         if !sorted.is_sorted_by(|(one, _), (next, _)| one < next) {
             return None;
@@ -53,7 +54,7 @@ impl Inodes {
         let mut links: BTreeMap<TreePath, BTreeSet<TreePath>> = BTreeMap::new();
         for (path, inode) in &map {
             let Kind::Hardlink(owner) = &inode.kind else { continue };
-            if owner > path || !map.get(owner).is_some_and(|file| matches!(file.kind, Kind::File(_))) {
+            if owner > path || !map.get(owner).is_some_and(|found| found.kind.can_have_names()) {
                 return None;
             }
             links.entry(owner.clone()).or_default().insert(path.clone());
@@ -106,7 +107,7 @@ impl Inodes {
             let owner = self.owner(target);
             self.link(path, owner, inode);
         } else {
-            let waiting = if matches!(inode.kind, Kind::File(_)) { self.links.remove(&path) } else { None };
+            let waiting = if inode.kind.can_have_names() { self.links.remove(&path) } else { None };
             self.map.insert(path.clone(), inode);
             for name in waiting.into_iter().flatten() {
                 self.join(name, &path);
@@ -115,25 +116,25 @@ impl Inodes {
     }
 
     fn link(&mut self, path: TreePath, owner: TreePath, inode: Inode) {
-        if self.map.get(&owner).is_some_and(|found| matches!(found.kind, Kind::File(_))) {
+        if self.map.get(&owner).is_some_and(|found| found.kind.can_have_names()) {
             self.join(path, &owner);
         } else {
-            // Open: the target is not here, or is not a regular file.
+            // Open: the target is not here, or is a directory.
             self.links.entry(owner.clone()).or_default().insert(path.clone());
             let kind = Kind::Hardlink(owner);
             self.map.insert(path, Inode { kind, ..inode });
         }
     }
 
-    /// Makes `path` a name of the file that `owner` owns.
+    /// Makes `path` a name of the inode that `owner` owns.
     fn join(&mut self, path: TreePath, owner: &TreePath) {
         let owner = self.owner(owner);
-        let Some(file) = self.map.get(&owner).cloned() else {
+        let Some(inode) = self.map.get(&owner).cloned() else {
             return;
         };
         if owner < path {
             // The owner stays: only this name is written, so that many names take no quadratic time.
-            let link = Inode { meta: file.meta, kind: Kind::Hardlink(owner.clone()) };
+            let link = Inode { meta: inode.meta, kind: Kind::Hardlink(owner.clone()) };
             self.map.insert(path.clone(), link);
             self.links.entry(owner).or_default().insert(path);
             return;
@@ -141,19 +142,19 @@ impl Inodes {
         let mut names = self.links.remove(&owner).unwrap_or_default();
         names.insert(path);
         names.insert(owner);
-        self.seat(names, file);
+        self.seat(names, inode);
     }
 
-    /// Writes a whole group anew: the first name owns the file.
-    fn seat(&mut self, mut names: BTreeSet<TreePath>, file: Inode) {
+    /// Writes a whole group anew: the first name owns the inode.
+    fn seat(&mut self, mut names: BTreeSet<TreePath>, inode: Inode) {
         let Some(owner) = names.pop_first() else {
             return;
         };
         for name in &names {
-            let link = Inode { meta: file.meta.clone(), kind: Kind::Hardlink(owner.clone()) };
+            let link = Inode { meta: inode.meta.clone(), kind: Kind::Hardlink(owner.clone()) };
             self.map.insert(name.clone(), link);
         }
-        self.map.insert(owner.clone(), file);
+        self.map.insert(owner.clone(), inode);
         if !names.is_empty() {
             self.links.insert(owner, names);
         }
@@ -173,7 +174,7 @@ impl Inodes {
             return;
         }
         let doomed: Vec<TreePath> = self.below(path).map(|(name, _)| name.clone()).collect();
-        // From the last: a group's owner goes after its links, and does not pass the file on from name to name.
+        // From the last: a group's owner goes after its links, and does not pass the inode on from name to name.
         for name in doomed.iter().rev() {
             self.remove_one(name);
         }
@@ -190,7 +191,7 @@ impl Inodes {
                     self.links.remove(owner);
                 }
             }
-        } else if matches!(inode.kind, Kind::File(_))
+        } else if inode.kind.can_have_names()
             && let Some(names) = self.links.remove(path)
         {
             self.seat(names, inode);

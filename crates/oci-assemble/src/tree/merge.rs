@@ -16,7 +16,7 @@ const SYMLINK_LIMIT: usize = 40;
 
 /// A root file system: a sorted map from path to inode. The root directory itself may have an entry, at the empty path.
 ///
-/// Laws: every hardlink points straight at a regular file of the tree, the first name of it in path order;
+/// Laws: every hardlink points straight at an inode of the tree that is no directory, at the first name of it in path order;
 /// `between(a, b)` applied to `a` gives `b`. A clone is free until one of both is changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileTree {
@@ -27,8 +27,8 @@ pub struct FileTree {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MergeError {
-    /// A hardlink names something that is not a regular file of the tree.
-    #[error("hardlink {path} points at {target}, which is not a regular file")]
+    /// A hardlink names something that is not in the tree, or is a directory.
+    #[error("hardlink {path} points at {target}, which is not there or is a directory")]
     Dangling {
         /// The link.
         path: TreePath,
@@ -62,7 +62,7 @@ impl FileTree {
         Self::default()
     }
 
-    /// The inode at exactly this path; symlinks are not followed.
+    /// What stands at exactly this path; symlinks are not followed, and a hardlink is given as it is.
     pub fn get(&self, path: &TreePath) -> Option<&Inode> {
         self.inodes.get(path)
     }
@@ -70,6 +70,20 @@ impl FileTree {
     /// As [`FileTree::get`], for a path given as text. A text that is no valid path finds nothing.
     pub fn at(&self, path: impl AsRef<[u8]>) -> Option<&Inode> {
         self.get(&TreePath::new(path).ok()?)
+    }
+
+    /// The inode that this path is a name of: as [`FileTree::get`], but of a hardlink what it links to. Whoever asks for
+    /// the target of a symlink needs this, as a symlink can have several names.
+    pub fn behind(&self, path: &TreePath) -> Option<&Inode> {
+        self.get(path).map(|inode| self.linked(inode))
+    }
+
+    /// The inode that an entry of this tree is a name of: what a hardlink links to, else the entry itself.
+    pub fn linked<'a>(&'a self, inode: &'a Inode) -> &'a Inode {
+        match &inode.kind {
+            Kind::Hardlink(owner) => self.get(owner).unwrap_or(inode),
+            _ => inode,
+        }
     }
 
     /// All inodes in path order.
@@ -99,14 +113,10 @@ impl FileTree {
 
     /// The content of the regular file at `path`, also when that is a hardlink; symlinks are not followed.
     pub fn content(&self, path: &TreePath) -> Option<&Content> {
-        match &self.get(path)?.kind {
-            Kind::File(content) => Some(content),
-            Kind::Hardlink(owner) => self.get(owner)?.content(),
-            _ => None,
-        }
+        self.behind(path)?.content()
     }
 
-    /// All names of the file at `path`, its owner first.
+    /// All names of the inode at `path`, its owner first.
     pub fn names(&self, path: &TreePath) -> Vec<TreePath> {
         self.inodes.group(path)
     }
@@ -143,7 +153,7 @@ impl FileTree {
         // Nothing stands below a symlink, so what is found as it is spelled is reached through directories alone.
         if let Ok(path) = TreePath::new(path)
             && let Some(inode) = self.get(&path)
-            && !(follow_last && matches!(inode.kind, Kind::Symlink(_)))
+            && !(follow_last && matches!(self.linked(inode).kind, Kind::Symlink(_)))
         {
             return Resolved::Found(path);
         }
@@ -158,7 +168,7 @@ impl FileTree {
             let Ok(next) = here.join(&part) else {
                 return Resolved::Blocked(here);
             };
-            match self.get(&next).map(|inode| &inode.kind) {
+            match self.behind(&next).map(|inode| &inode.kind) {
                 Some(Kind::Symlink(target)) if follow_last || !rest.is_empty() => {
                     followed += 1;
                     if followed > SYMLINK_LIMIT {
@@ -206,23 +216,40 @@ impl FileTree {
         for path in delta.whiteouts() {
             self.remove(path);
         }
+        let mut links = Vec::new();
         for (path, inode) in delta.entries() {
-            if !matches!(inode.kind, Kind::Hardlink(_)) {
-                let place = self.place(path, inode)?;
-                self.insert(place, inode.clone());
+            match &inode.kind {
+                // A name of a symlink leads on what lies below it, so it has its place in the order. Links that stay in the
+                // delta point at an earlier name.
+                Kind::Hardlink(target) if !self.is_symlink(target) => links.push((path, inode, target)),
+                Kind::Hardlink(target) => self.link(path, inode, target)?,
+                _ => {
+                    let place = self.place(path, inode)?;
+                    self.insert(place, inode.clone());
+                }
             }
         }
-        for (path, inode) in delta.entries() {
-            let Kind::Hardlink(target) = &inode.kind else { continue };
-            let found = match self.resolve_parent(target.as_bytes()) {
-                Resolved::Found(found) if self.content(&found).is_some() => found,
-                _ => return Err(MergeError::Dangling { path: path.clone(), target: target.clone() }),
-            };
-            let place = self.place(path, inode)?;
-            let kind = Kind::Hardlink(found);
-            self.insert(place, Inode { kind, meta: inode.meta.clone() });
+        for (path, inode, target) in links {
+            self.link(path, inode, target)?;
         }
         Ok(self)
+    }
+
+    /// Whether a hardlink to `target` would be a name of a symlink.
+    fn is_symlink(&self, target: &TreePath) -> bool {
+        let Resolved::Found(found) = self.resolve_parent(target.as_bytes()) else { return false };
+        self.behind(&found).is_some_and(|inode| matches!(inode.kind, Kind::Symlink(_)))
+    }
+
+    /// Lays a hardlink over the tree. As link(2), it does not follow a symlink that is its target.
+    fn link(&mut self, path: &TreePath, inode: &Inode, target: &TreePath) -> Result<(), MergeError> {
+        let found = match self.resolve_parent(target.as_bytes()) {
+            Resolved::Found(found) if self.behind(&found).is_some_and(|inode| inode.kind.can_have_names()) => found,
+            _ => return Err(MergeError::Dangling { path: path.clone(), target: target.clone() }),
+        };
+        let place = self.place(path, inode)?;
+        self.insert(place, Inode { kind: Kind::Hardlink(found), meta: inode.meta.clone() });
+        Ok(())
     }
 
     fn place(&mut self, path: &TreePath, inode: &Inode) -> Result<TreePath, MergeError> {
@@ -249,7 +276,8 @@ impl FileTree {
         self.inodes.group(path)
     }
 
-    /// The tree of these inodes when they are in path order, every hardlink points at an earlier file, and nothing
+    /// The tree of these inodes when they are in path order, every hardlink points at an earlier inode that can have
+    /// names, and nothing
     /// stands below anything but a directory (which is the caller's word).
     pub(crate) fn from_sorted(inodes: Vec<(TreePath, Inode)>) -> Option<Self> {
         Some(Self { inodes: Arc::new(Inodes::from_sorted(inodes)?) })

@@ -68,16 +68,22 @@ proptest! {
     #[test]
     fn hardlinks_stay_canonical_through_any_edits(edits in steps()) {
         let mut tree = FileTree::new();
-        let mut model: Vec<(TreePath, u32)> = Vec::new(); // path → number of its file
-        let mut next = 0;
+        let mut model: Vec<(TreePath, usize)> = Vec::new(); // path → number of its inode
+        let mut inodes: Vec<Inode> = Vec::new();
         for edit in edits {
+            let number = inodes.len();
+            let meta = Meta::root_owned(0o644, i64::try_from(number).unwrap());
             match edit {
-                Step::File(at) => {
+                Step::File(at) | Step::Symlink(at) | Step::Fifo(at) => {
                     let at = random_path(at);
                     model.retain(|(path, _)| *path != at);
-                    model.push((at.clone(), next));
-                    tree.insert(at, Inode::file(Meta::root_owned(0o644, i64::from(next)), Content::of(next.to_string())));
-                    next += 1;
+                    model.push((at.clone(), number));
+                    inodes.push(match edit {
+                        Step::File(_) => Inode::file(meta, Content::of(number.to_string())),
+                        Step::Symlink(_) => Inode { meta, kind: Kind::Symlink(number.to_string().into_bytes().into()) },
+                        _ => Inode { meta, kind: Kind::Fifo },
+                    });
+                    tree.insert(at, inodes[number].clone());
                 }
                 Step::Link(at, to) => {
                     let (at, to) = (random_path(at), random_path(to));
@@ -96,7 +102,9 @@ proptest! {
         }
         prop_assert_eq!(tree.len(), model.len());
         for (path, file) in &model {
-            prop_assert_eq!(tree.content(path).unwrap(), &Content::of(file.to_string()));
+            prop_assert_eq!(tree.behind(path).unwrap(), &inodes[*file]);
+            prop_assert_eq!(tree.content(path), inodes[*file].content());
+            prop_assert_eq!(&tree.get(path).unwrap().meta, &inodes[*file].meta);
             let mut names: Vec<_> = model.iter().filter(|(_, other)| other == file).map(|(path, _)| path.clone()).collect();
             names.sort();
             prop_assert_eq!(tree.names(path), names);
@@ -147,11 +155,14 @@ fn entries_land_where_symlinked_parents_lead() {
 }
 
 #[test]
-fn refuses_links_to_nothing_and_files_as_directories() {
-    let tree = FileTree::parse("/file fifo 0644 0:0 0\n").unwrap();
+fn refuses_links_to_nothing_or_directories_and_files_as_directories() {
+    let tree = FileTree::parse("/dir dir 0755 0:0 0\n/file fifo 0644 0:0 0\n").unwrap();
     for (delta, message) in [
-        ("/x hardlink 0644 0:0 0 to=/nowhere\n", "hardlink /x points at /nowhere, which is not a regular file"),
-        ("/x hardlink 0644 0:0 0 to=/file\n", "hardlink /x points at /file, which is not a regular file"),
+        (
+            "/x hardlink 0644 0:0 0 to=/nowhere\n",
+            "hardlink /x points at /nowhere, which is not there or is a directory",
+        ),
+        ("/x hardlink 0644 0:0 0 to=/dir\n", "hardlink /x points at /dir, which is not there or is a directory"),
         ("/file/x fifo 0644 0:0 0\n", "/file/x lies below /file, which is not a directory"),
     ] {
         let error = tree.clone().apply(&TreeDelta::parse(delta).unwrap()).unwrap_err();
@@ -179,6 +190,58 @@ fn resolves_symlinks_as_the_kernel_would() {
     }
     assert!(matches!(tree.resolve("a"), Resolved::Blocked(_)));
     assert_eq!(tree.resolve_parent("bin/sh"), Resolved::Found(path("usr/bin/sh")));
+}
+
+const LINKS: &str = "/lib symlink 0777 0:0 0 to=usr/lib\n/lib64 hardlink 0777 0:0 0 to=/lib\n\
+                     /usr dir 0755 0:0 0\n/usr/lib dir 0755 0:0 0\n/usr/lib/x fifo 0644 0:0 0\n";
+
+#[test]
+fn a_symlink_leads_on_by_each_of_its_names() {
+    let tree = FileTree::parse(LINKS).unwrap();
+    assert_eq!(tree.dump(), LINKS);
+    let (first, second) = (path("lib"), path("lib64"));
+    assert_eq!(tree.names(&second), [first.clone(), second.clone()]);
+    assert_eq!(tree.get(&second).unwrap().kind, Kind::Hardlink(first.clone()));
+    assert_eq!(tree.behind(&second), tree.get(&first));
+    assert_eq!(tree.behind(&path("nowhere")), None);
+    assert_eq!(tree.content(&second), None);
+    assert_eq!(tree.resolve("lib64"), Resolved::Found(path("usr/lib")));
+    assert_eq!(tree.resolve("lib64/x"), Resolved::Found(path("usr/lib/x")));
+    assert_eq!(tree.resolve("lib64/new"), Resolved::Missing(path("usr/lib/new")));
+    assert_eq!(tree.resolve_parent("lib64/x"), Resolved::Found(path("usr/lib/x")));
+    assert_eq!(tree.resolve_parent("lib64"), Resolved::Found(second));
+    assert_eq!(tree.lookup("lib64/x").unwrap().0, path("usr/lib/x"));
+}
+
+#[test]
+fn entries_land_where_the_second_name_of_a_symlink_leads() {
+    let base = FileTree::parse(LINKS).unwrap();
+    let delta = TreeDelta::parse("/lib64/new fifo 0644 0:0 7\n").unwrap();
+    assert_eq!(
+        apply(&base, &delta).dump(),
+        format!("{LINKS}/usr/lib/new fifo 0644 0:0 7\n").replacen(
+            "/usr/lib/x fifo 0644 0:0 0\n/usr/lib/new fifo 0644 0:0 7\n",
+            "/usr/lib/new fifo 0644 0:0 7\n/usr/lib/x fifo 0644 0:0 0\n",
+            1,
+        )
+    );
+    // Also where one delta has the names and what is below them, and where the first name is of a lower layer.
+    let whole = TreeDelta::parse(&format!("{LINKS}/lib64/new fifo 0644 0:0 7\n")).unwrap();
+    assert_eq!(apply(&FileTree::new(), &whole), apply(&base, &delta));
+    let open = TreeDelta::parse("/more hardlink 0777 0:0 0 to=/lib64\n/more/new fifo 0644 0:0 7\n").unwrap();
+    let merged = apply(&base, &open);
+    assert_eq!(merged.names(&path("more")), [path("lib"), path("lib64"), path("more")]);
+    assert!(merged.at("usr/lib/new").is_some() && merged.at("more/new").is_none());
+}
+
+#[test]
+fn a_link_to_a_symlink_does_not_follow_it() {
+    let base = FileTree::parse("/a symlink 0777 0:0 3 to=b\n/b fifo 0644 0:0 0\n").unwrap();
+    let merged = apply(&base, &TreeDelta::parse("/c hardlink 0777 0:0 0 to=/a\n").unwrap());
+    assert_eq!(merged.dump(), "/a symlink 0777 0:0 3 to=b\n/b fifo 0644 0:0 0\n/c hardlink 0777 0:0 3 to=/a\n");
+    // Without its first name, the second is the symlink.
+    let merged = apply(&merged, &TreeDelta::parse("/a whiteout\n").unwrap());
+    assert_eq!(merged.dump(), "/b fifo 0644 0:0 0\n/c symlink 0777 0:0 3 to=b\n");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::layer::gate::{KEPT, Rule, Violation, Violations};
 use crate::tree::{Content, Inode, Kind, Meta, TreeDelta, TreePath, Xattrs};
 
 /// First bytes; a change of anything below changes them, so that an old cache is read anew.
-const MAGIC: &[u8] = b"assemble layer index 3\n";
+const MAGIC: &[u8] = b"assemble layer index 4\n";
 
 impl LayerIndex {
     /// The index as bytes. Law: `LayerIndex::from_bytes(&index.to_bytes()) == Some(index)`.

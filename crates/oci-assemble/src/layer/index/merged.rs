@@ -7,7 +7,7 @@ use crate::layer::gate::Violations;
 use crate::tree::{Content, FileTree, Kind};
 
 /// First bytes of the stored form.
-const MAGIC: &[u8] = b"assemble merged layers 2\n";
+const MAGIC: &[u8] = b"assemble merged layers 3\n";
 
 /// Where contents start: the number of the layer, from 0, and the offset in its uncompressed stream.
 ///

@@ -1,7 +1,7 @@
 //! The entries of a layer while it is read, whatever order their names come in.
 //!
 //! A [`TreeDelta`] keeps hardlink groups canonical at every step, which costs the whole group whenever a name before
-//! the owner comes or the owner goes. Here a name only says which file it is of; the owners are found once, at the end.
+//! the owner comes or the owner goes. Here a name only says which inode it is of; the owners are found once, at the end.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -11,15 +11,15 @@ use crate::tree::{Inode, Kind, Meta, TreeDelta, TreePath};
 /// What a name stands for.
 #[derive(Debug)]
 enum Named {
-    /// Anything but a regular file.
-    Inode(Inode),
-    /// The regular file of this number. A link's own metadata counts only while the file is not in the layer.
-    File(usize, Meta),
+    /// A directory, which has one name.
+    Directory(Inode),
+    /// The inode of this number. A link's own metadata counts only while the inode is not in the layer.
+    Inode(usize, Meta),
 }
 
-/// A regular file with any number of names.
+/// Anything but a directory, with any number of names.
 #[derive(Debug)]
-enum File {
+enum Shared {
     Here(Inode),
     /// Of a lower layer, by the name that links give it, until an entry of this layer takes that name.
     Below(TreePath),
@@ -29,27 +29,24 @@ enum File {
 #[derive(Debug, Default)]
 pub(super) struct Names {
     map: BTreeMap<TreePath, Named>,
-    files: Vec<File>,
-    /// Files of lower layers, by the name that links give them.
+    shared: Vec<Shared>,
+    /// Inodes of lower layers, by the name that links give them.
     below: BTreeMap<TreePath, usize>,
 }
 
 impl Names {
-    /// The inode at `path`, where it is no regular file.
-    pub(super) fn other(&self, path: &TreePath) -> Option<&Inode> {
-        match self.map.get(path)? {
-            Named::Inode(inode) => Some(inode),
-            Named::File(..) => None,
-        }
+    /// Whether a directory is at `path`.
+    pub(super) fn is_directory(&self, path: &TreePath) -> bool {
+        matches!(self.map.get(path), Some(Named::Directory(_)))
     }
 
-    /// Whether a regular file or a hardlink is at `path`.
-    pub(super) fn is_file(&self, path: &TreePath) -> bool {
-        matches!(self.map.get(path), Some(Named::File(..)))
+    /// Whether something that links can be made to is at `path`.
+    pub(super) fn is_linkable(&self, path: &TreePath) -> bool {
+        matches!(self.map.get(path), Some(Named::Inode(..)))
     }
 
-    /// Whether an entry at `path` takes the place of a file of a lower layer that links were made to. A link means what is
-    /// there when it is read, and a delta, which has no order, would make it mean the new file.
+    /// Whether an entry at `path` takes the place of an inode of a lower layer that links were made to. A link means what is
+    /// there when it is read, and a delta, which has no order, would make it mean the new one.
     pub(super) fn takes_target(&self, path: &TreePath, is_directory: bool) -> bool {
         if self.below.is_empty() {
             return false;
@@ -62,25 +59,25 @@ impl Names {
 
     /// Puts something that is no hardlink at `path`.
     pub(super) fn insert(&mut self, path: TreePath, inode: Inode) {
-        let stays = inode.is_directory()
-            && self.map.get(&path).is_none_or(|named| matches!(named, Named::Inode(found) if found.is_directory()));
+        let stays =
+            inode.is_directory() && self.map.get(&path).is_none_or(|named| matches!(named, Named::Directory(_)));
         if !stays {
             self.clear(&path);
         }
-        if !matches!(inode.kind, Kind::File(_)) {
-            self.map.insert(path, Named::Inode(inode));
+        if inode.is_directory() {
+            self.map.insert(path, Named::Directory(inode));
             return;
         }
         let meta = inode.meta.clone();
-        let number = self.below.remove(&path).unwrap_or(self.files.len());
-        match self.files.get_mut(number) {
-            Some(file) => *file = File::Here(inode),
-            None => self.files.push(File::Here(inode)),
+        let number = self.below.remove(&path).unwrap_or(self.shared.len());
+        match self.shared.get_mut(number) {
+            Some(shared) => *shared = Shared::Here(inode),
+            None => self.shared.push(Shared::Here(inode)),
         }
-        self.map.insert(path, Named::File(number, meta));
+        self.map.insert(path, Named::Inode(number, meta));
     }
 
-    /// Makes `path` one more name of the file at `target`.
+    /// Makes `path` one more name of the inode at `target`, which is no directory.
     pub(super) fn link(&mut self, path: TreePath, target: &TreePath, meta: Meta) {
         let same = self.number(target);
         if same.is_some() && same == self.named(&path) {
@@ -88,18 +85,18 @@ impl Names {
         }
         self.clear(&path);
         let number = self.number(target).unwrap_or_else(|| {
-            let number = self.files.len();
-            self.files.push(File::Below(target.clone()));
+            let number = self.shared.len();
+            self.shared.push(Shared::Below(target.clone()));
             self.below.insert(target.clone(), number);
             number
         });
-        self.map.insert(path, Named::File(number, meta));
+        self.map.insert(path, Named::Inode(number, meta));
     }
 
     fn named(&self, path: &TreePath) -> Option<usize> {
         match self.map.get(path)? {
-            Named::File(number, _) => Some(*number),
-            Named::Inode(_) => None,
+            Named::Inode(number, _) => Some(*number),
+            Named::Directory(_) => None,
         }
     }
 
@@ -119,22 +116,22 @@ impl Names {
         }
     }
 
-    /// Adds the entries to `delta`: the first name of a file owns it.
+    /// Adds the entries to `delta`: the first name of an inode owns it.
     pub(super) fn finish(self, delta: &mut TreeDelta) {
-        let mut owners: Vec<Option<TreePath>> = vec![None; self.files.len()];
+        let mut owners: Vec<Option<TreePath>> = vec![None; self.shared.len()];
         for (path, named) in self.map {
             let (number, meta) = match named {
-                Named::Inode(inode) => {
+                Named::Directory(inode) => {
                     delta.insert(path, inode);
                     continue;
                 }
-                Named::File(number, meta) => (number, meta),
+                Named::Inode(number, meta) => (number, meta),
             };
-            let (Some(file), Some(owner)) = (self.files.get(number), owners.get_mut(number)) else { continue };
-            let inode = match (file, &owner) {
-                (File::Below(target), _) => Inode { meta, kind: Kind::Hardlink(target.clone()) },
-                (File::Here(_), Some(owner)) => Inode { meta, kind: Kind::Hardlink(owner.clone()) },
-                (File::Here(inode), None) => {
+            let (Some(shared), Some(owner)) = (self.shared.get(number), owners.get_mut(number)) else { continue };
+            let inode = match (shared, &owner) {
+                (Shared::Below(target), _) => Inode { meta, kind: Kind::Hardlink(target.clone()) },
+                (Shared::Here(_), Some(owner)) => Inode { meta, kind: Kind::Hardlink(owner.clone()) },
+                (Shared::Here(inode), None) => {
                     *owner = Some(path.clone());
                     inode.clone()
                 }
@@ -165,11 +162,11 @@ mod tests {
                 let meta = Meta::root_owned(0o644, i64::try_from(time).unwrap());
                 let inode = match step {
                     0 => Inode::directory(meta),
-                    1 => Inode { meta, kind: Kind::Fifo },
+                    1 => Inode { meta, kind: if to == name(0) { Kind::Fifo } else { Kind::Symlink(to.as_bytes().into()) } },
                     2 => Inode::file(meta, Content::of(time.to_string())),
                     _ => {
                         // A link in the place that links wait for: deltas have no way to say which came first.
-                        if at != to && names.other(&to).is_none() && !names.below.contains_key(&at) {
+                        if at != to && !names.is_directory(&to) && !names.below.contains_key(&at) {
                             names.link(at.clone(), &to, meta.clone());
                             expected.insert(at, Inode { meta, kind: Kind::Hardlink(to) });
                         }

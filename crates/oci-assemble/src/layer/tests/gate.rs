@@ -163,7 +163,7 @@ fn links_before_the_entry_of_their_target_are_refused_by_name() {
     let IndexError::Ambiguous(violation) = error.unwrap_err() else { panic!("another error") };
     assert_eq!(
         violation.to_string(),
-        "an entry takes the place of a file that a hardlink before it points at (rule link-first) at byte 512, entry usr/bin/z"
+        "an entry takes the place of what a hardlink before it points at (rule link-first) at byte 512, entry usr/bin/z"
     );
     // What stands beside the target, or above it as a directory, takes nothing.
     let beside = Archive::new().link("y", "d/z").dir("d").file("d/z0", b"").file("d-", b"").file("z", b"").end();
@@ -317,4 +317,28 @@ fn decodes_to_the_end_of_the_blob_or_says_why_not() {
     wide.window_log(28).unwrap();
     wide.write_all(&vec![1; 1 << 20]).unwrap();
     assert!(all(&wide.finish().unwrap(), Encoding::Zstd).is_err(), "a window above the limit");
+}
+
+#[test]
+fn a_hardlink_to_a_symlink_or_pipe_is_one_more_name_of_it() {
+    let symlink = |archive: Archive| archive.entry("b", b'2', "target", b"");
+    let bytes = symlink(Archive::new()).link("c", "b").entry("p", b'6', "", b"").link("a", "b").link("q", "p").end();
+    let found = read(&bytes, Gate::Refuse).unwrap();
+    assert_eq!(
+        found.delta.dump(),
+        "/a symlink 0644 0:0 1 to=target\n/b hardlink 0644 0:0 1 to=/a\n/c hardlink 0644 0:0 1 to=/a\n\
+         /p fifo 0644 0:0 1\n/q hardlink 0644 0:0 1 to=/p\n"
+    );
+    assert_eq!(found.violations.iter().map(|(rule, ..)| rule).collect::<Vec<_>>(), [Rule::Device]);
+    let chain = read(&symlink(Archive::new()).link("c", "b").link("d", "c").end(), Gate::Refuse).unwrap();
+    assert_eq!(chain.violations.count(Rule::LinkChain), 1);
+    // Of a lower layer: the link leaves, and is the same inode once the layers are merged. It is never followed.
+    let upper = read(&Archive::new().link("c", "b").end(), Gate::Refuse).unwrap();
+    assert_eq!(upper.violations.count(Rule::LinkLeaves), 1);
+    let lower = read(&symlink(Archive::new()).file("target", b"x").end(), Gate::Refuse).unwrap();
+    let merged = crate::tree::FileTree::new().apply(&lower.delta).and_then(|tree| tree.apply(&upper.delta)).unwrap();
+    assert_eq!(merged.at("c").unwrap().kind, Kind::Hardlink(crate::tree::TreePath::new("b").unwrap()));
+    let taken = symlink(Archive::new().link("c", "b")).end();
+    let Err(IndexError::Ambiguous(found)) = read(&taken, Gate::Refuse) else { panic!("not refused") };
+    assert_eq!(found.rule, Rule::LinkFirst);
 }
