@@ -20,7 +20,7 @@ const LARGE: u64 = 1 << 20;
 /// Size of a tar header and of the unit that contents are padded to.
 const BLOCK: u64 = 512;
 
-/// What made a path part of its component. The order is that of precedence, for files with names in several.
+/// What made a path part of its component. The order is that of precedence, for what has names in several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
@@ -91,8 +91,8 @@ pub struct Component {
 /// All paths of a tree, each in one component. Directories with something below them are in none: layers list them as
 /// parents.
 ///
-/// Laws: every path that is no directory, and every empty directory, is in exactly one component; all names of a file are
-/// in one; the components of equal trees are equal.
+/// Laws: every path that is no directory, and every empty directory, is in exactly one component; all names of what
+/// has several are in one; the components of equal trees are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Components {
     list: Vec<Component>,
@@ -114,9 +114,7 @@ impl Components {
 
     /// The same paths of the same tree under other names, which `name` gives of a path and the name it has.
     pub(super) fn renamed(&self, tree: &FileTree, name: impl Fn(&TreePath, &str) -> String) -> Self {
-        let files = self
-            .paths()
-            .filter(|(path, _)| tree.get(path).is_some_and(|inode| !matches!(inode.kind, Kind::Hardlink(_))));
+        let files = self.paths().filter(|(path, _)| tree.get(path).is_some_and(|inode| !inode.kind.is_hardlink()));
         let claim = |(path, index): (&TreePath, usize)| {
             let known = &self.list[index];
             (path.clone(), (known.origin, name(path, &known.name)))
@@ -174,10 +172,10 @@ impl Claims<'_> {
         let mut left: BTreeMap<Origin, Vec<(TreePath, u64)>> = BTreeMap::new();
         for (path, inode) in self.tree.iter() {
             let parent = inode.is_directory() && (path.is_root() || self.tree.below(path).next().is_some());
-            if parent || matches!(inode.kind, Kind::Hardlink(_)) {
+            if parent || inode.kind.is_hardlink() {
                 continue;
             }
-            let names = if inode.content().is_some() { self.tree.names(path) } else { vec![path.clone()] };
+            let names = self.tree.names(path);
             let best = names.iter().filter_map(|name| self.claim(name, inode)).min();
             let (origin, name) = best.unwrap_or((Origin::Files, String::new()));
             if name.is_empty() {
@@ -288,7 +286,7 @@ impl Claims<'_> {
     }
 }
 
-/// Components of what was claimed: hardlinks go with their file. Where claims of several origins have one name, as when a tag
+/// Components of what was claimed: hardlinks go with what they link to. Where claims of several origins have one name, as when a tag
 /// says `etc`, a catch-all's decides: one new file still changes it.
 fn number(tree: &FileTree, claimed: &BTreeMap<TreePath, Claim>) -> Components {
     let mut origins: BTreeMap<&str, Origin> = BTreeMap::new();

@@ -93,7 +93,7 @@ pub fn neutral(tree: &FileTree, packages: Option<&Packages>) -> FileTree {
         }
     }
     let plain = |path: &TreePath, inode: &Inode| {
-        // All names of a file have the metadata of the first.
+        // All names of an inode have the metadata of the first.
         let first = match &inode.kind {
             Kind::Hardlink(first) => first,
             _ => path,
@@ -114,7 +114,7 @@ fn is_of_ostree(tree: &FileTree) -> bool {
         Kind::Symlink(target) => matches!(&**target, b"sysroot/ostree" | b"/sysroot/ostree"),
         _ => false,
     };
-    tree.at("sysroot/ostree").is_some() || tree.at("ostree").is_some_and(link)
+    tree.at("sysroot/ostree").is_some() || tree.at("ostree").is_some_and(|inode| link(tree.linked(inode)))
 }
 
 /// Attributes that belong to the machine or the tool that wrote them.

@@ -15,6 +15,7 @@ use crate::tree::{Content, FileTree, Inode, Kind, Meta, TreePath};
 
 mod components;
 mod history;
+mod links;
 mod packing;
 mod recorded;
 mod told;
@@ -34,7 +35,7 @@ fn lawful(tree: &FileTree) -> FileTree {
         let utf8 = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
         let good = match &inode.kind {
             Kind::Symlink(target) => utf8(target),
-            Kind::Hardlink(target) => utf8(target.as_bytes()) && lawful.content(target).is_some(),
+            Kind::Hardlink(target) => utf8(target.as_bytes()) && lawful.get(target).is_some(),
             kind => matches!(kind, Kind::Directory | Kind::File(_)),
         };
         let above = path.ancestors().all(|above| lawful.get(&above).is_some_and(Inode::is_directory));
