@@ -283,3 +283,20 @@ proptest! {
         let _ = Modinfo::parse(&bytes);
     }
 }
+
+#[test]
+fn links_are_followed_by_each_of_their_names() {
+    let mut tree = FileTree::new();
+    let link = |to: &str| Inode { meta: crate::tree::Meta::default(), kind: crate::tree::Kind::Hardlink(path(to)) };
+    add(&mut tree, "a", Inode::symlink("usr/lib64", 0));
+    add(&mut tree, "lib64", link("a"));
+    library(&mut tree, "usr/lib64/liba.so.1", &Dynamic::default());
+    add(&mut tree, "opt/liba.so", Inode::symlink("/usr/lib64/liba.so.1", 0));
+    add(&mut tree, "usr/lib64/liba.so", link("opt/liba.so"));
+    add_file(&mut tree, "etc/other.conf", 0o644, "/opt/extra\n");
+    add(&mut tree, "etc/0", Inode::symlink("/etc/other.conf", 0));
+    add(&mut tree, "etc/ld.so.conf", link("etc/0"));
+    library(&mut tree, "opt/extra/libb.so", &Dynamic::default());
+    library(&mut tree, "usr/bin/tool", &Dynamic { needed: &["liba.so", "libb.so"], ..Dynamic::default() });
+    assert_eq!(resolved(&tree, "usr/bin/tool"), ["liba.so → /usr/lib64/liba.so.1", "libb.so → /opt/extra/libb.so"]);
+}

@@ -64,7 +64,8 @@ fn check(subject: &Subject, pattern: &str, when: When, reason: &str) -> Result<O
                 When::Present => true,
                 When::Added => subject.was_added(path),
                 When::Resolves => {
-                    matches!(inode.kind, Kind::Symlink(_)) && subject.tree.lookup(path.as_bytes()).is_some()
+                    matches!(subject.tree.linked(inode).kind, Kind::Symlink(_))
+                        && subject.tree.lookup(path.as_bytes()).is_some()
                 }
             }
     };

@@ -48,7 +48,7 @@ fn root_shape(tree: &FileTree, root: &TreePath) -> Vec<Note> {
         notes.push(Note::at(&sysroot, "not a directory"));
     }
     let Ok(ostree) = root.join("ostree") else { return notes };
-    match tree.get(&ostree).map(|inode| &inode.kind) {
+    match tree.behind(&ostree).map(|inode| &inode.kind) {
         Some(Kind::Symlink(target)) if **target == *OSTREE_TARGET => {}
         Some(Kind::Symlink(target)) => {
             notes.push(Note::at(&ostree, format!("leads to {}, not to sysroot/ostree", Escaped(target))));
@@ -80,7 +80,7 @@ pub(in super::super) fn utf8(subject: &Subject) -> Vec<Note> {
         if std::str::from_utf8(path.name()).is_err() {
             notes.push(Note::at(path, "name is not UTF-8"));
         }
-        if let Kind::Symlink(target) = &inode.kind
+        if let Kind::Symlink(target) = &subject.tree.linked(inode).kind
             && std::str::from_utf8(target).is_err()
         {
             notes.push(Note::at(path, format!("target {} is not UTF-8", Escaped(target))));
@@ -91,7 +91,7 @@ pub(in super::super) fn utf8(subject: &Subject) -> Vec<Note> {
 
 pub(in super::super) fn var_run(subject: &Subject) -> Vec<Note> {
     let at = path("var/run");
-    let wrong = subject.tree.get(&at).is_some_and(|inode| !matches!(inode.kind, Kind::Symlink(_)));
+    let wrong = subject.tree.behind(&at).is_some_and(|inode| !matches!(inode.kind, Kind::Symlink(_)));
     wrong.then(|| Note::at(&at, "not a symlink")).into_iter().collect()
 }
 

@@ -76,7 +76,8 @@ pub(in super::super) fn var_tmpfiles(subject: &Subject) -> Result<Vec<Note>, Lin
         if top.is_some_and(|top| path.is_below(top)) || made.has(path) {
             continue;
         }
-        notes.push(Note::at(path, format!("{} without a line in tmpfiles.d", inode.kind.name())));
+        let kind = subject.tree.linked(inode).kind.name();
+        notes.push(Note::at(path, format!("{kind} without a line in tmpfiles.d")));
         top = Some(path);
     }
     Ok(notes)

@@ -110,3 +110,43 @@ fn lints_of_places_find_what_is_misplaced() {
         assert_eq!(case.found(lint), expected, "{lint}: {delta}");
     }
 }
+
+/// A symlink is one by each of its names.
+#[test]
+fn lints_see_symlinks_by_their_second_names() {
+    let build = format!("/{KERNEL}/build");
+    for (lint, delta, expected) in [
+        (
+            "baseimage-root",
+            "/a symlink 0777 0:0 0 to=sysroot/ostree\n/ostree hardlink 0777 0:0 0 to=/a\n".to_owned(),
+            vec![],
+        ),
+        (
+            "baseimage-root",
+            "/a symlink 0777 0:0 0 to=else\n/ostree hardlink 0777 0:0 0 to=/a\n".into(),
+            vec!["fatal /ostree: leads to else, not to sysroot/ostree".to_owned()],
+        ),
+        (
+            "utf8",
+            "/usr/a symlink 0777 0:0 0 to=\\xff\n/usr/b hardlink 0777 0:0 0 to=/usr/a\n".into(),
+            ["a", "b"].map(|name| format!("fatal /usr/{name}: target \\xff is not UTF-8")).to_vec(),
+        ),
+        ("var-run", "/var/a symlink 0777 0:0 0 to=../run\n/var/run hardlink 0777 0:0 0 to=/var/a\n".into(), vec![]),
+        (
+            "forbidden-files",
+            format!("/usr/a symlink 0777 0:0 0 to=/usr/src\n{build} hardlink 0777 0:0 0 to=/usr/a\n"),
+            vec![format!("fatal {build}: kernel headers: left over from building modules")],
+        ),
+        (
+            "var-tmpfiles",
+            "/etc/a symlink 0777 0:0 0 to=/dev/null\n/etc/tmpfiles.d/app.conf hardlink 0777 0:0 0 to=/etc/a\n\
+             /var/a symlink 0777 0:0 0 to=../run\n/var/run hardlink 0777 0:0 0 to=/var/a\n"
+                .into(),
+            [("a", "symlink"), ("lib", "dir"), ("run", "symlink")]
+                .map(|(name, kind)| format!("warning /var/{name}: {kind} without a line in tmpfiles.d"))
+                .to_vec(),
+        ),
+    ] {
+        assert_eq!(Case::clean().laid(&delta).found(lint), expected, "{lint}: {delta}");
+    }
+}

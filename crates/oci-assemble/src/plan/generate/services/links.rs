@@ -74,7 +74,7 @@ impl<'a> Links<'a> {
     fn links(&self) -> Vec<(&'a TreePath, &'a str, &'a str)> {
         let Ok(top) = TreePath::new(DIRECTORY) else { return Vec::new() };
         let link = |(path, inode): (&'a TreePath, &'a Inode)| {
-            let Kind::Symlink(target) = &inode.kind else { return None };
+            let Kind::Symlink(target) = &self.tree.linked(inode).kind else { return None };
             let target = std::str::from_utf8(target).ok()?;
             let name = std::str::from_utf8(path.name()).ok()?;
             Some((path, name, target.rsplit('/').next().unwrap_or_default()))
@@ -95,7 +95,7 @@ impl<'a> Links<'a> {
         if let Some(other) = self.made.get(path) {
             return if other == target { Ok(()) } else { taken(other.clone()) };
         }
-        match self.tree.get(path).filter(|_| !self.removed.contains(path)).map(|inode| &inode.kind) {
+        match self.tree.behind(path).filter(|_| !self.removed.contains(path)).map(|inode| &inode.kind) {
             None => Ok(()),
             Some(Kind::Symlink(other)) if self.is_same(other, target) => Ok(()),
             Some(Kind::Symlink(other)) => taken(String::from_utf8_lossy(other).into_owned()),
@@ -114,7 +114,7 @@ impl<'a> Links<'a> {
             delta.whiteout(path);
         }
         for (path, target) in &self.made {
-            let same = match self.tree.get(path).map(|inode| &inode.kind) {
+            let same = match self.tree.behind(path).map(|inode| &inode.kind) {
                 Some(Kind::Symlink(found)) => self.is_same(found, target),
                 _ => false,
             };

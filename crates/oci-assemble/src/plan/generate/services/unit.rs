@@ -172,7 +172,7 @@ impl<'a> Units<'a> {
     }
 
     fn state(&self, place: &TreePath, name: &str, file: &str) -> Option<State> {
-        match &self.tree.get(place)?.kind {
+        match &self.tree.behind(place)?.kind {
             Kind::Symlink(target) => {
                 let target = String::from_utf8_lossy(target).into_owned();
                 if target == "/dev/null" {

@@ -138,3 +138,36 @@ fn merged_directories_are_one() {
     let links: Vec<String> = delta.entries().keys().map(ToString::to_string).collect();
     assert_eq!(links, ["/usr/lib/systemd/system-preset/20-assemble-x.preset"]);
 }
+
+/// What a link says counts by each of its names.
+#[test]
+fn links_with_several_names_are_links() {
+    let mut base = base();
+    let of = |text: &str| TreePath::new(text).unwrap();
+    let etc = "etc/systemd/system";
+    for (name, first) in [
+        (format!("{etc}/void.service"), format!("{etc}/masked.service")),
+        (format!("{UNITS}/byname.service"), format!("{UNITS}/alias.service")),
+        (format!("{etc}/zzz.service"), format!("{etc}/taken.service")),
+        (format!("{etc}/multi-user.target.wants/tmpl@a.service"), format!("{etc}/instance")),
+    ] {
+        base.insert(of(&format!("{etc}/instance")), Inode::symlink(format!("/{UNITS}/tmpl@.service"), 0));
+        base.insert(of(&name), Inode { meta: Meta::default(), kind: Kind::Hardlink(of(&first)) });
+    }
+    let run = |enable: &[&str], disable: &[&str], mask: &[&str]| {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let spec = Services { enable: list(enable), disable: list(disable), mask: list(mask) };
+        let text = |path: &TreePath| base.content(path).and_then(text_of);
+        services(&spec, "x", &base, text, epoch()).map(|delta| shown(&delta)).map_err(|error| error.to_string())
+    };
+    let error = |enable: &str| run(&[enable], &[], &[]).unwrap_err();
+    assert_eq!(error("void.service"), "unit void.service is masked by /etc/systemd/system/void.service");
+    assert_eq!(error("byname.service"), "unit byname.service is an alias, name plain.service instead");
+    assert_eq!(
+        run(&[], &[], &["zzz.service"]).unwrap_err(),
+        "the link /etc/systemd/system/zzz.service would take the place of /usr/lib/systemd/system/plain.service"
+    );
+    let changed = |lines: Vec<String>| lines.into_iter().filter(|line| !line.contains("preset")).collect::<Vec<_>>();
+    assert_eq!(changed(run(&["tmpl@a.service"], &[], &[]).unwrap()), Vec::<String>::new());
+    assert!(changed(run(&[], &["plain.service"], &[]).unwrap()).contains(&format!("without /{etc}/zzz.service")));
+}
