@@ -83,7 +83,7 @@ impl Erofs {
         let children = children(tree)?;
         let mut inodes = Vec::with_capacity(tree.len());
         let mut end = BLOCK;
-        for (path, inode) in tree.iter().filter(|(_, inode)| !matches!(inode.kind, Kind::Hardlink(_))) {
+        for (path, inode) in tree.iter().filter(|(_, inode)| !inode.kind.is_hardlink()) {
             let mut planned = planned(tree, path, inode, &children)?;
             end = planned.place(end);
             inodes.push(planned);
@@ -209,7 +209,8 @@ impl Erofs {
                 let below = below.iter().filter_map(|path| {
                     let inode = tree.get(path)?;
                     let owner = if let Kind::Hardlink(owner) = &inode.kind { owner } else { path };
-                    Some(Entry { name: path.name(), place: place(owner), kind: file_type(&inode.kind) })
+                    let kind = file_type(&tree.linked(inode).kind);
+                    Some(Entry { name: path.name(), place: place(owner), kind })
                 });
                 let own = own.iter().map(|(name, path)| Entry { name, place: place(path), kind: 2 });
                 table(own.chain(below).collect())
@@ -271,9 +272,8 @@ fn planned<'a>(
             let names: Vec<&[u8]> = [&b"."[..], b".."].into_iter().chain(below.iter().map(TreePath::name)).collect();
             (table_size(names), directories + 2)
         }
-        Kind::Symlink(target) => (target.len(), 1),
-        Kind::File(_) => (0, tree.names(path).len().max(1)),
-        _ => (0, 1),
+        Kind::Symlink(target) => (target.len(), tree.names(path).len()),
+        _ => (0, tree.names(path).len()),
     };
     let links = u32::try_from(links).map_err(|_| too_large(path, "links"))?;
     let xattrs = attributes(&inode.meta).ok_or_else(|| too_large(path, "extended attributes"))?;

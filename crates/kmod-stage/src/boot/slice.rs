@@ -37,7 +37,7 @@ impl<'a> Slice<'a> {
                 _ => {}
             }
             let Ok(next) = at.join(&part) else { return };
-            let Some(inode) = self.tree.get(&next) else { return };
+            let Some(inode) = self.tree.behind(&next) else { return };
             self.paths.insert(next.clone());
             match &inode.kind {
                 Kind::Symlink(target) => {
@@ -78,7 +78,7 @@ impl<'a> Slice<'a> {
             Ok(())
         })?;
         for path in &self.paths {
-            let Some(inode) = self.tree.get(path) else { continue };
+            let Some(inode) = self.tree.behind(path) else { continue };
             match (&inode.kind, self.tree.content(path)) {
                 (Kind::Directory, _) => archive.directory(path.as_bytes()),
                 (Kind::Symlink(target), _) => archive.symlink(path.as_bytes(), target),
@@ -108,6 +108,8 @@ mod tests {
         add(&mut tree, "lib", Inode::symlink("/usr/./lib", 0));
         add(&mut tree, "usr/lib/libz.so.1", Inode::symlink("../lib/libz.so.1.2", 0));
         add(&mut tree, "round", Inode::symlink("round", 0));
+        let second = Kind::Hardlink(TreePath::new("lib").unwrap());
+        add(&mut tree, "lib64", Inode { meta: oci_assemble::tree::Meta::default(), kind: second });
         let mut slice = Slice::new(&tree);
         for path in [&b"lib/libz.so.1"[..], b"round", b"nowhere/x", b"../.."] {
             slice.take(path);
@@ -115,5 +117,11 @@ mod tests {
         let paths: Vec<String> = slice.paths.iter().map(ToString::to_string).collect();
         assert_eq!(paths, ["/lib", "/round", "/usr", "/usr/lib", "/usr/lib/libz.so.1", "/usr/lib/libz.so.1.2"]);
         assert_eq!(slice.contents().into_iter().collect::<Vec<_>>(), [Content::of("z")]);
+        let mut slice = Slice::new(&tree);
+        slice.take(b"lib64/other");
+        let paths: Vec<String> = slice.paths.iter().map(ToString::to_string).collect();
+        assert_eq!(paths, ["/lib64", "/usr", "/usr/lib", "/usr/lib/other"]);
+        let mut archive = Cpio::default();
+        slice.pack(&oci_assemble::testing::memory::Memory::default(), &mut archive).unwrap();
     }
 }

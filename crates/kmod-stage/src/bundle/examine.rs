@@ -7,7 +7,7 @@ use std::sync::Arc;
 use oci_assemble::image::{Descriptor, Digest, Encoding, MAX_CONFIG, MAX_MANIFEST, Manifest, MediaType};
 use oci_assemble::layer::{IndexError, IndexOptions, LayerIndex, Limits, decode, index};
 use oci_assemble::store::{BlobSource, Layout, StoreError, read_document};
-use oci_assemble::tree::{Kind, TreeDelta, TreePath};
+use oci_assemble::tree::{TreeDelta, TreePath};
 use serde_json::Value;
 
 use super::config::BundleConfig;
@@ -143,7 +143,11 @@ pub(super) fn check(config: &BundleConfig, index: &LayerIndex) -> Result<(), Bun
 
 /// Names of regular files.
 pub(super) fn file_count(delta: &TreeDelta) -> u64 {
-    let files = delta.entries().values().filter(|inode| matches!(inode.kind, Kind::File(_) | Kind::Hardlink(_)));
+    // Of a link that leaves the delta nobody knows better.
+    let files = delta.entries().values().filter(|inode| {
+        let inode = delta.linked(inode);
+        inode.content().is_some() || inode.kind.is_hardlink()
+    });
     files.count() as u64
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use oci_assemble::elf::{ElfError, MODULE_MAX, Modinfo, is_module_name};
 use oci_assemble::image::Digest;
 use oci_assemble::layer::Contents;
-use oci_assemble::tree::{Content, Kind, TreeDelta, TreePath};
+use oci_assemble::tree::{Content, TreeDelta, TreePath};
 
 use super::error::BundleError;
 use super::record::ModuleRecord;
@@ -16,11 +16,7 @@ use crate::kernel::MODULES;
 /// that has several.
 pub(super) fn module_files(delta: &TreeDelta) -> BTreeMap<&TreePath, &Content> {
     let below = |path: &TreePath| path.as_bytes().strip_prefix(MODULES.as_bytes()).is_some_and(|r| r.starts_with(b"/"));
-    let content = |path: &TreePath| match &delta.entries().get(path)?.kind {
-        Kind::File(content) => Some(content),
-        Kind::Hardlink(owner) => delta.entries().get(owner)?.content(),
-        _ => None,
-    };
+    let content = |path: &TreePath| delta.linked(delta.entries().get(path)?).content();
     let modules = delta.entries().keys().filter(|path| is_module_name(path.name()) && below(path));
     modules.filter_map(|path| Some((path, content(path)?))).collect()
 }

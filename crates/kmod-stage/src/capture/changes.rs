@@ -9,7 +9,7 @@ use oci_assemble::tree::{Content, FileTree, Inode, Kind, TreeDelta, TreePath};
 /// An inode is the same when kind, mode, owner, content and those extended attributes are that an export carries
 /// (`security.capability` and `user.*`). Labels, ACLs and `trusted.*` are lost on the way, so their absence says
 /// nothing; a time alone is no change; a symlink has no mode; the root directory is not listed in exports. The names of
-/// one file are written all together as soon as one of them changes, so that no hardlink leaves the layer. Entries
+/// one inode are written all together as soon as one of them changes, so that no hardlink leaves the layer. Entries
 /// carry the exported times and only attributes that exports carry; nothing is opaque, and only the top of what is gone
 /// is removed.
 ///
@@ -17,16 +17,17 @@ use oci_assemble::tree::{Content, FileTree, Inode, Kind, TreeDelta, TreePath};
 /// memory: one that lies on a disk unread counts as changed.
 pub fn changes(base: &FileTree, exported: &FileTree) -> TreeDelta {
     let mut delta = TreeDelta::new();
-    // Files of the base that a file of the export is the same as: one that was split into two is the same as one of them.
+    // Inodes of the base that one of the export is the same as: one that was split into two is the same as one of them.
     let mut found: BTreeSet<TreePath> = BTreeSet::new();
     for (path, inode) in exported.iter() {
-        if path.is_root() || matches!(inode.kind, Kind::Hardlink(_)) {
+        if path.is_root() || inode.kind.is_hardlink() {
             continue; // written with the owner
         }
         let names = exported.names(path);
-        let unchanged = match &inode.kind {
-            Kind::File(_) => is_unchanged(base, &names, inode, &mut found),
-            _ => base.get(path).is_some_and(|known| same(base, path, known, inode)),
+        let unchanged = if inode.is_directory() {
+            base.get(path).is_some_and(|known| same(base, known, inode))
+        } else {
+            is_unchanged(base, &names, inode, &mut found)
         };
         if unchanged {
             continue;
@@ -48,26 +49,25 @@ pub fn changes(base: &FileTree, exported: &FileTree) -> TreeDelta {
     delta
 }
 
-/// Whether the file with these names is a file of the base that no other file of the export is.
+/// Whether the inode with these names, no directory, is one of the base that no other of the export is.
 fn is_unchanged(base: &FileTree, names: &[TreePath], inode: &Inode, found: &mut BTreeSet<TreePath>) -> bool {
     let owner = |name: &TreePath| match &base.get(name)?.kind {
-        Kind::File(_) => Some(name.clone()),
+        Kind::Directory => None,
         Kind::Hardlink(owner) => Some(owner.clone()),
-        _ => None,
+        _ => Some(name.clone()),
     };
     let Some(first) = names.first().and_then(owner) else { return false };
     if names.iter().any(|name| owner(name).as_ref() != Some(&first)) {
         return false;
     }
-    base.get(&first).is_some_and(|known| same(base, &first, known, inode)) && found.insert(first)
+    base.get(&first).is_some_and(|known| same(base, known, inode)) && found.insert(first)
 }
 
-/// Whether `known`, at `path` in `base`, and `other` are the same but for what exports lose.
-pub(crate) fn same(base: &FileTree, path: &TreePath, known: &Inode, other: &Inode) -> bool {
+/// Whether `known`, an entry of `base`, and `other` are the same but for what exports lose.
+pub(crate) fn same(base: &FileTree, known: &Inode, other: &Inode) -> bool {
+    let known = base.linked(known);
     let kinds = match (&known.kind, &other.kind) {
-        (Kind::File(_) | Kind::Hardlink(_), Kind::File(content)) => {
-            base.content(path).is_some_and(|known| same_content(known, content))
-        }
+        (Kind::File(known), Kind::File(content)) => same_content(known, content),
         (known, other) => known == other,
     };
     let modes = matches!(other.kind, Kind::Symlink(_)) || known.meta.mode & 0o7777 == other.meta.mode & 0o7777;

@@ -37,7 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use oci_assemble::image::Epoch;
 use oci_assemble::layer::{Contents, Sources, WholeError, whole};
 use oci_assemble::pkgdb::PkgDbError;
-use oci_assemble::tree::{Content, FileTree, Inode, Kind, MergeError, Meta, TreeDelta, TreePath};
+use oci_assemble::tree::{Content, FileTree, Inode, MergeError, Meta, TreeDelta, TreePath};
 
 use retain::retain;
 
@@ -133,13 +133,13 @@ fn date_accounts(
     let mut alone = FileTree::new();
     alone.insert(path.clone(), Inode::file(Meta::default(), content.clone()));
     let new = whole(&alone, contents, &path, TEXT_MAX)?;
-    let known = base.get(&path).filter(|inode| matches!(inode.kind, Kind::File(_) | Kind::Hardlink(_)));
+    let known = base.behind(&path).filter(|inode| inode.content().is_some());
     let old = known.map(|_| whole(base, contents, &path, TEXT_MAX)).transpose()?.unwrap_or_default();
     let text = last_changes(&old, &new, epoch);
     let content = Content::of(text);
     let meta = delta.entries().get(&path).map(|inode| inode.meta.clone()).unwrap_or_default();
     let dated = Inode::file(meta, content);
-    if known.is_some_and(|known| changes::same(base, &path, known, &dated)) {
+    if known.is_some_and(|known| changes::same(base, known, &dated)) {
         return Ok(retain(&delta, |kept| *kept != path));
     }
     delta.insert(path, dated);

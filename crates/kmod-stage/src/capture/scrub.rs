@@ -94,6 +94,7 @@ pub fn scrub(delta: &TreeDelta, base: &FileTree, started: i64) -> Result<Scrubbe
         let old = inode.meta.mtime < started && !inode.is_directory();
         let lost = old && matches!(rule.action, Action::Place | Action::Machine);
         let is_new = !base.get(path).is_some_and(Inode::is_directory);
+        let inode = delta.linked(inode);
         let made = (inode.is_directory() && is_new) || matches!(inode.kind, Kind::Symlink(_));
         if rule.action == Action::Machine && made {
             state.insert(path.clone(), inode.clone());
@@ -133,10 +134,7 @@ fn judge(
 ) -> Result<Verdict, ScrubError> {
     let removes = if inode.is_directory() { Verdict::Goes } else { Verdict::Removes };
     let refused = || ScrubError { path: path.clone(), rule };
-    let content = match &inode.kind {
-        Kind::Hardlink(owner) => delta.entries().get(owner).and_then(Inode::content),
-        _ => inode.content(),
-    };
+    let content = delta.linked(inode).content();
     match rule.action {
         Action::Keep => Ok(Verdict::Stays),
         Action::Restore | Action::Place | Action::Machine => Ok(Verdict::Goes),

@@ -56,7 +56,7 @@ pub fn settle(delta: &TreeDelta, base: &FileTree) -> Settled {
         match (known.is_directory(), inode.is_directory()) {
             (true, true) => {
                 going.insert(path);
-                if !same(base, path, known, inode) {
+                if !same(base, known, inode) {
                     let (base, found) = (known.meta.clone(), inode.meta.clone());
                     left_out.push(LeftOut::Directory { path: path.clone(), base, found });
                 }

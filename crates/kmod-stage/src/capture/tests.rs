@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use oci_assemble::layer::LayerDraft;
 use oci_assemble::testing::tree::arbitrary_tree;
+use oci_assemble::tree::Kind;
 use proptest::prelude::*;
 
 use super::*;
@@ -219,6 +220,7 @@ fn the_run_and_the_machine_leave_nothing() {
         &format!("/var/cache/apt/pkgcache.bin file 0644 0:0 100 {A}"),
         &format!("/var/log/tool.log file 0644 0:0 100 {A}"),
         "/var/lib/dpkg symlink 0777 0:0 100 to=../../usr/lib/dpkg",
+        "/var/lib/dpkg2 hardlink 0777 0:0 100 to=/var/lib/dpkg",
     ]);
     let Scrubbed { delta, state, report } = scrub(&changes(&tree(BASE), &exported), &tree(BASE), 100).unwrap();
     assert_eq!(
@@ -244,6 +246,7 @@ fn the_run_and_the_machine_leave_nothing() {
          d /var/cache 0755 root root -\n\
          d /var/lib 0755 root root -\n\
          L /var/lib/dpkg - - - - ../../usr/lib/dpkg\n\
+         L /var/lib/dpkg2 - - - - ../../usr/lib/dpkg\n\
          d /var/lib/tool 0700 tool tools -\n\
          d /var/log 0755 root root -\n"
     );

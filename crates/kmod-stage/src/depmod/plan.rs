@@ -137,7 +137,7 @@ impl Walk<'_> {
                 continue;
             }
             let seen = seen.join(path.name())?;
-            let found = match inode.kind {
+            let found = match self.tree.linked(inode).kind {
                 Kind::Symlink(_) => self.tree.lookup(path.as_bytes()),
                 _ => Some((path.clone(), inode)),
             };
@@ -160,7 +160,7 @@ fn configuration(tree: &FileTree) -> Result<BTreeMap<TreePath, Content>, DepmodE
     for directory in CONFIGURATION {
         let Resolved::Found(real) = tree.resolve(directory) else { continue };
         for (path, inode) in tree.children(&real).filter(|(path, _)| path.name().ends_with(b".conf")) {
-            let content = match (&inode.kind, regular(tree, path)) {
+            let content = match (&tree.linked(inode).kind, regular(tree, path)) {
                 (_, Some(content)) => content.clone(),
                 // The way to switch a file of a lesser directory off.
                 (Kind::Symlink(target), None) if **target == *b"/dev/null" => Content::of([]),

@@ -88,7 +88,7 @@ impl Gathered {
             return None;
         }
         let names = judge.builder.tree.get(listed.path).map(|found| judge.owners.named(found)).unwrap_or_default();
-        if matches!(inode.kind, Kind::File(_)) {
+        if inode.kind.can_have_names() {
             let owner = match judge.builder.tree.get(listed.path).map(|found| &found.kind) {
                 Some(Kind::Hardlink(owner)) => owner.clone(),
                 _ => listed.path.clone(),
@@ -117,7 +117,7 @@ impl Gathered {
             let Some(found) = judge.builder.tree.get(&listed).filter(|inode| inode.is_directory()) else { continue };
             let owner = packages.owner(&listed);
             let package = owner.map(ToString::to_string);
-            match judge.led(&listed, found) {
+            match judge.led(found) {
                 Ok(inode) => {
                     let flags = owner.map(|owner| packages.flags(&listed, owner)).unwrap_or_default();
                     let names = judge.owners.named(found);
@@ -145,7 +145,8 @@ impl Gathered {
         }
     }
 
-    /// The kept paths as a delta. Of files with several names in the builder, the first that is kept has the content.
+    /// The kept paths as a delta. Of what has several names in the builder, the first that is kept is
+    /// the inode.
     pub(super) fn files(&mut self) -> TreeDelta {
         for names in self.groups.values_mut() {
             names.sort();

@@ -88,7 +88,7 @@ impl<'a> Judge<'a> {
 
     /// What becomes of a listed path.
     pub(super) fn decide(&self, listed: Listed<'_>) -> Result<Decision, ManifestError> {
-        let found = self.builder.tree.get(listed.path);
+        let found = self.builder.tree.behind(listed.path);
         let package = listed.package.to_string();
         let place = match place(self.base.tree, listed.path, found.is_some_and(Inode::is_directory)) {
             Ok(place) => place,
@@ -99,9 +99,9 @@ impl<'a> Judge<'a> {
                 return Ok(Decision::Problem(if found.is_some() { impossible } else { missing }));
             }
         };
-        let known = self.base.tree.get(&place);
-        let led = found.map(|inode| self.led(listed.path, inode));
-        let equal = |known: &Inode| led.as_ref().is_some_and(|led| self.equals(&place, known, found, led));
+        let known = self.base.tree.behind(&place);
+        let led = found.map(|inode| self.led(inode));
+        let equal = |known: &Inode| led.as_ref().is_some_and(|led| self.equals(known, found, led));
         let below_var = place.as_bytes().starts_with(b"var/");
         let directories = known.is_some_and(Inode::is_directory) && found.is_some_and(Inode::is_directory);
         if directories && (below_var || known.is_some_and(equal)) {
@@ -122,7 +122,7 @@ impl<'a> Judge<'a> {
         };
         let Some(known) = known else { return Ok(Decision::Kept { path: place, inode, replaces: false }) };
         Ok(if !self.overrides.iter().any(|over| place == *over || place.is_below(over)) {
-            let difference = difference(self.base.tree, &place, known, &inode);
+            let difference = difference(known, &inode);
             Decision::Problem(Problem::InBase { path: place, package, owner: None, difference })
         } else if directories {
             Decision::InBase { path: place, differs: true }
@@ -136,11 +136,8 @@ impl<'a> Judge<'a> {
 
     /// An inode of the builder as it would be in the image, with the image's numbers of its owners. Directories, whose time
     /// is that of the installation, and what was written in the builder have no time of their own.
-    pub(super) fn led(&self, path: &TreePath, inode: &Inode) -> Result<Inode, super::UnknownOwner> {
+    pub(super) fn led(&self, inode: &Inode) -> Result<Inode, super::UnknownOwner> {
         let mut led = inode.clone();
-        if let (Kind::Hardlink(_), Some(content)) = (&led.kind, self.builder.tree.content(path)) {
-            led.kind = Kind::File(content.clone());
-        }
         led.meta.xattrs.retain(|name, _| is_exported(name));
         if led.is_directory() || led.meta.mtime > self.epoch.seconds() {
             led.meta.mtime = Epoch::UNDATED.seconds();
@@ -152,17 +149,11 @@ impl<'a> Judge<'a> {
         Ok(led)
     }
 
-    /// Whether the base's inode at `place` is the builder's. One whose owner has no name anywhere is compared by number.
-    fn equals(
-        &self,
-        place: &TreePath,
-        known: &Inode,
-        found: Option<&Inode>,
-        led: &Result<Inode, super::UnknownOwner>,
-    ) -> bool {
+    /// Whether the base's inode is the builder's. One whose owner has no name anywhere is compared by number.
+    fn equals(&self, known: &Inode, found: Option<&Inode>, led: &Result<Inode, super::UnknownOwner>) -> bool {
         match led {
-            Ok(led) => same(self.base.tree, place, known, led),
-            Err(_) => found.is_some_and(|found| same(self.base.tree, place, known, found)),
+            Ok(led) => same(self.base.tree, known, led),
+            Err(_) => found.is_some_and(|found| same(self.base.tree, known, found)),
         }
     }
 
@@ -277,9 +268,8 @@ fn sysv_name(place: &TreePath) -> Option<String> {
 }
 
 /// In what the base's inode differs from that of the builder.
-fn difference(base: &FileTree, path: &TreePath, known: &Inode, new: &Inode) -> String {
-    let regular = |inode: &Inode| matches!(inode.kind, Kind::File(_) | Kind::Hardlink(_));
-    if !(regular(known) && regular(new)) && known.kind.name() != new.kind.name() {
+fn difference(known: &Inode, new: &Inode) -> String {
+    if known.kind.name() != new.kind.name() {
         return format!("a {} in place of a {}", known.kind.name(), new.kind.name());
     }
     let mut words = Vec::new();
@@ -291,7 +281,7 @@ fn difference(base: &FileTree, path: &TreePath, known: &Inode, new: &Inode) -> S
         words.push(format!("mode {:04o} in place of {:04o}", known.meta.mode & 0o7777, new.meta.mode & 0o7777));
     }
     let digest = |content: Option<&oci_assemble::tree::Content>| content.and_then(oci_assemble::tree::Content::digest);
-    if regular(new) && digest(base.content(path)) != digest(new.content()) {
+    if new.content().is_some() && digest(known.content()) != digest(new.content()) {
         words.push("other content".to_owned());
     }
     if (known.meta.uid, known.meta.gid) != (new.meta.uid, new.meta.gid) {

@@ -186,7 +186,9 @@ fn shipped_units(gathered: &Gathered, listed: &[Listed<'_>], base: &FileTree) ->
 fn dangling(gathered: &Gathered, builder: &FileTree, merged: &FileTree) -> Vec<String> {
     let mut notes = Vec::new();
     for (path, kept) in &gathered.kept {
-        let Kind::Symlink(_) = &kept.inode.kind else { continue };
+        if !builder.behind(&kept.listed).is_some_and(|inode| matches!(inode.kind, Kind::Symlink(_))) {
+            continue;
+        }
         let Resolved::Found(end) = builder.resolve(kept.listed.as_bytes()) else { continue };
         if merged.lookup(path.as_bytes()).is_none() && !end.as_bytes().starts_with(b"var/") {
             notes.push(format!("{path} leads to {end}, which the image lacks"));

@@ -225,6 +225,37 @@ fn hardlinks_stay_links_within_the_image() {
 }
 
 #[test]
+fn symlinks_with_several_names_are_symlinks_and_stay_links() {
+    let link = |to: &str| Inode { meta: Meta::root_owned(0o777, 0), kind: Kind::Hardlink(path(to)) };
+    let mut builder = system();
+    add(&mut builder, "usr/bin/a", Inode::symlink("nowhere", 0));
+    for name in ["b", "c"] {
+        add(&mut builder, &format!("usr/bin/{name}"), link("usr/bin/a"));
+    }
+    add_file(&mut builder, "usr/lib/target", 0o644, "");
+    add(&mut builder, "usr/bin/d", Inode::symlink("../lib/target", 0));
+    add(&mut builder, "usr/bin/e", link("usr/bin/d"));
+    record(&mut builder, &[("links", &["/usr/bin/b", "/usr/bin/c", "/usr/bin/e"])]);
+    let selected = select(&builder, &system(), &options(&["links"])).unwrap();
+    assert_eq!(
+        selected.files.dump(),
+        "/usr/bin/b symlink 0777 0:0 0 to=nowhere\n/usr/bin/c hardlink 0777 0:0 0 to=/usr/bin/b\n\
+         /usr/bin/e symlink 0777 0:0 0 to=../lib/target\n"
+    );
+    assert!(selected.notes.iter().any(|note| note == "/usr/bin/e leads to /usr/lib/target, which the image lacks"));
+    // What the base has is the same by whatever names.
+    let mut base = system();
+    add(&mut base, "usr/bin/0", Inode::symlink("nowhere", 0));
+    add(&mut base, "usr/bin/b", link("usr/bin/0"));
+    add(&mut base, "usr/bin/c", Inode::symlink("elsewhere", 0));
+    let error = select(&builder, &base, &options(&["links"])).unwrap_err().to_string();
+    assert!(
+        error.contains("/usr/bin/c") && error.contains("another target") && !error.contains("/usr/bin/b "),
+        "{error}"
+    );
+}
+
+#[test]
 fn owners_are_led_by_name() {
     let mut builder = system();
     add_file(&mut builder, "etc/group", 0o644, "root:x:0:\nshadow:x:99:\n");

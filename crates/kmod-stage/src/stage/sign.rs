@@ -191,6 +191,15 @@ fn replaced(
         let mut inode = files.get(path).unwrap_or(inode).clone();
         let mut place = renamed.get(path).unwrap_or(path).clone();
         let module = is_module_name(path.name());
+        // A symlink leads from the directory of each of its names, so each is judged, and perhaps renamed, by itself.
+        if let Kind::Hardlink(owner) = &inode.kind
+            && [path, owner]
+                .into_iter()
+                .any(|name| is_module_name(name.name()) && plain_name(name.name()) != name.name())
+            && let linked @ Kind::Symlink(_) = &before.linked(&inode).kind
+        {
+            inode.kind = linked.clone();
+        }
         match &mut inode.kind {
             Kind::Hardlink(target) => {
                 if let Some(new) = renamed.get(target) {

@@ -69,6 +69,8 @@ fn other_programs_read_it() {
     add(&mut tree, "long-link", Inode::symlink("d/".repeat(2040), 7));
     let hardlink = Inode { meta: Meta::root_owned(0o644, 0), kind: Kind::Hardlink(TreePath::new("etc/motd").unwrap()) };
     add(&mut tree, "etc/motd2", hardlink);
+    let hardlink = Inode { meta: Meta::root_owned(0o777, 7), kind: Kind::Hardlink(TreePath::new("link").unwrap()) };
+    add(&mut tree, "link2", hardlink);
     for number in 0..700 {
         add_file(&mut tree, &format!("many/a-file-with-a-longer-name-{number}"), 0o644, number.to_string());
     }
@@ -89,7 +91,7 @@ fn other_programs_read_it() {
     listing(&out, "", &mut found);
     let mut expected = BTreeMap::new();
     for (path, inode) in tree.iter().filter(|(path, _)| !path.is_root()) {
-        let what = match &inode.kind {
+        let what = match &tree.linked(inode).kind {
             Kind::Directory => "dir".to_owned(),
             Kind::Symlink(target) => format!("-> {}", String::from_utf8_lossy(target)),
             _ => {
@@ -108,9 +110,11 @@ fn other_programs_read_it() {
         lines
     };
     assert_eq!(alone(found), alone(expected));
-    let dumped = Command::new("dump.erofs").args(["--path=/etc/motd"]).arg(&file).output().unwrap();
-    let dumped = String::from_utf8_lossy(&dumped.stdout).into_owned();
-    assert!(dumped.contains("Links: 2") && dumped.contains("Size: 5"), "{dumped}");
+    for (path, size) in [("/etc/motd", 5), ("/link2", 8)] {
+        let dumped = Command::new("dump.erofs").arg(format!("--path={path}")).arg(&file).output().unwrap();
+        let dumped = String::from_utf8_lossy(&dumped.stdout).into_owned();
+        assert!(dumped.contains("Links: 2") && dumped.contains(&format!("Size: {size}")), "{dumped}");
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn carriable(tree: &FileTree) -> FileTree {
     for (path, inode) in tree.iter() {
         let mut inode = inode.clone();
         inode.meta.xattrs.retain(|name, _| !name.contains(&b'='));
-        if !matches!(inode.kind, Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo) {
+        if !matches!(tree.linked(&inode).kind, Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo) {
             plain.insert(path.clone(), inode);
         }
     }

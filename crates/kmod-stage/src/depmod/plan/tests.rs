@@ -40,16 +40,31 @@ fn takes_what_depmod_reads_and_follows_its_links() {
     add(&mut tree, &format!("{top}/dangling.ko"), Inode::symlink("/nowhere.ko", 0));
     let hardlink = Kind::Hardlink(path("usr/lib/modules/6.1/kernel/a.ko"));
     add(&mut tree, &format!("{top}/updates/e.ko"), Inode { kind: hardlink, meta: oci_assemble::tree::Meta::default() });
+    // A symlink leads on by each of its names.
+    for (name, first) in [("kernel/more.ko", "weak-updates/w.ko"), ("also", "vendor")] {
+        let hardlink = Kind::Hardlink(path(&format!("{top}/{first}")));
+        add(&mut tree, &format!("{top}/{name}"), Inode { kind: hardlink, meta: oci_assemble::tree::Meta::default() });
+    }
     add_file(&mut tree, "etc/depmod.d/a.conf", 0o600, "etc");
     add_file(&mut tree, "etc/depmod.d/a.conf.bak", 0o600, "no");
     add(&mut tree, "etc/depmod.d/off.conf", Inode::symlink("/dev/null", 0));
+    let hardlink = Kind::Hardlink(path("etc/depmod.d/off.conf"));
+    add(&mut tree, "etc/depmod.d/off2.conf", Inode { kind: hardlink, meta: oci_assemble::tree::Meta::default() });
     add_file(&mut tree, "usr/lib/depmod.d/off.conf", 0o600, "dist");
 
     let plan = SparseRoot::plan(&tree, &kernel()).unwrap();
     assert_eq!(plan.modules, path(top));
     assert_eq!(
         names(&plan.files),
-        ["/kernel/a.ko=1", "/kernel/b.ko.xz=2", "/updates/e.ko=1", "/vendor/sub/x.ko.zst=6", "/weak-updates/w.ko=5"]
+        [
+            "/also/sub/x.ko.zst=6",
+            "/kernel/a.ko=1",
+            "/kernel/b.ko.xz=2",
+            "/kernel/more.ko=5",
+            "/updates/e.ko=1",
+            "/vendor/sub/x.ko.zst=6",
+            "/weak-updates/w.ko=5"
+        ]
     );
     assert_eq!(names(&plan.lists), ["/modules.builtin=4", "/modules.order=3"]);
     assert_eq!(
@@ -57,6 +72,7 @@ fn takes_what_depmod_reads_and_follows_its_links() {
         [
             "/etc/depmod.d/a.conf=3",
             "/etc/depmod.d/off.conf=0",
+            "/etc/depmod.d/off2.conf=0",
             "/lib/depmod.d/off.conf=4",
             "/usr/lib/depmod.d/off.conf=4"
         ]

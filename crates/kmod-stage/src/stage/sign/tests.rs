@@ -64,6 +64,19 @@ fn signed_modules_lose_the_suffix_and_links_follow() {
             vec![("usr/b.ko.xz", symlink("lib/m/base.ko.xz")), ("usr/c.ko.xz", symlink("/lib/m/base.ko.xz"))],
             vec!["/usr/b.ko.xz -> lib/m/base.ko.xz", "/usr/c.ko.xz -> /lib/m/base.ko.xz"],
         ),
+        (
+            vec![
+                ("usr/a.ko.xz", file("a")),
+                ("usr/b.ko.xz", symlink("a.ko.xz")),
+                ("usr/c.ko.xz", link("usr/b.ko.xz")),
+                ("usr/d", link("usr/b.ko.xz")),
+            ],
+            vec!["/usr/a.ko 6", "/usr/b.ko -> a.ko", "/usr/c.ko -> a.ko", "/usr/d -> a.ko.xz"],
+        ),
+        (
+            vec![("usr/b.ko", symlink("nowhere")), ("usr/c.ko", link("usr/b.ko"))],
+            vec!["/usr/b.ko -> nowhere", "/usr/c.ko = /usr/b.ko"],
+        ),
         (vec![("usr/b.ko", symlink("nowhere"))], vec!["/usr/b.ko -> nowhere"]),
     ] {
         assert_eq!(after(&entries).unwrap(), expected);
