@@ -10,6 +10,7 @@ mod files;
 mod full;
 mod indexed;
 mod killed;
+mod links;
 mod lock;
 mod messages;
 mod modules;
