@@ -286,8 +286,8 @@ impl Claims<'_> {
     }
 }
 
-/// Components of what was claimed: hardlinks go with what they link to. Where claims of several origins have one name, as when a tag
-/// says `etc`, a catch-all's decides: one new file still changes it.
+/// Components of what was claimed: hardlinks go with what they link to. Where claims of several origins have one
+/// name, as when a tag says `etc`, a catch-all's decides: one new file still changes it.
 fn number(tree: &FileTree, claimed: &BTreeMap<TreePath, Claim>) -> Components {
     let mut origins: BTreeMap<&str, Origin> = BTreeMap::new();
     for (origin, name) in claimed.values() {

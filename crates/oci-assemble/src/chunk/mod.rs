@@ -25,10 +25,10 @@
 //! of files that only have their place in common; a shared layer with one in it stays small.
 //!
 //! # Laws
-//! Every path is in exactly one component and every component in exactly one layer; all names of what has
-//! several are in one component. `max + 1` layers are `max` layers of which one is split, where the rules for catch-alls are the same for
-//! both. With the chunking of the same tree as history nothing moves, unless fewer layers are wanted. Nothing here reads a clock, and no floating-point function but the four operations is used, so a
-//! chunking is the same on every machine.
+//! Every path is in exactly one component and every component in exactly one layer; all names of what has several are in
+//! one component. `max + 1` layers are `max` layers of which one is split, where the rules for catch-alls are the same for
+//! both. With the chunking of the same tree as history nothing moves, unless fewer layers are wanted. Nothing here reads a
+//! clock, and no floating-point function but the four operations is used, so a chunking is the same on every machine.
 
 pub mod packing;
 
