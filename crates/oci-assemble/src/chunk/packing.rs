@@ -23,11 +23,13 @@ pub use history::{Kept, after};
 /// The most bytes of a shared layer with a catch-all in it, before compression: ten new bytes move no more. This much where
 /// a quarter of the layers is enough for it.
 pub const CATCH_ALL_MAX: u64 = 4 << 20;
-/// The same where that is not enough, or a layer grew. Half of the layers may be spent on it; where that is not enough
-/// either, the limit doubles until it is.
+/// The same where that is not enough, or a layer grew. All layers but one of [`CONTENTS_PART`] may be spent on it; where that
+/// is not enough either, the limit doubles until it is.
 pub const CATCH_ALL_GROWN: u64 = 8_000_000;
-/// The part of all layers that catch-alls may take for each of the two.
-const CATCH_ALL_PARTS: [usize; 2] = [4, 2];
+/// The part of all layers that catch-alls may take for the first.
+const CATCH_ALL_PART: usize = 4;
+/// One of so many layers stays for contents, whatever catch-alls need.
+const CONTENTS_PART: usize = 4;
 /// Each class of catch-alls has layers of its own where those are no more than one of so many.
 const CLASS_PART: usize = 8;
 /// One of so many layers stays free for what later builds bring: with all in use, what is new shares a layer with what is
@@ -115,6 +117,9 @@ struct Rules {
     classes: usize,
     /// The most bytes of a shared layer of catch-alls.
     catch_all: u64,
+    /// Whether catch-alls that the hash tells apart share a layer up to that. It spares layers; but one that grows may move
+    /// others, where no image before says what is where.
+    joined: bool,
 }
 
 impl Rules {
@@ -123,14 +128,15 @@ impl Rules {
         let catch_alls = (0..items.len()).filter(|index| items[*index].class.is_catch_all()).collect();
         let contents = max.saturating_sub(1).clamp(1, CONTENTS);
         let classes = (max / CLASS_PART).clamp(1, CLASSES).min(max.saturating_sub(1));
-        let rules = |catch_all| Self { contents, classes, catch_all };
-        let fits = |rules: Self, part: usize| least(items, &catch_alls, rules).len() <= (max / part).max(1);
-        let [some, more] = CATCH_ALL_PARTS;
-        if fits(rules(CATCH_ALL_MAX), some) {
+        let rules = |catch_all| Self { contents, classes, catch_all, joined: false };
+        let fits = |rules: Self, layers: usize| least(items, &catch_alls, rules).len() <= layers.max(1);
+        if fits(rules(CATCH_ALL_MAX), max / CATCH_ALL_PART) {
             return rules(CATCH_ALL_MAX);
         }
+        let most = max.saturating_sub(contents.max(max / CONTENTS_PART));
         let mut found = rules(CATCH_ALL_GROWN);
-        while found.catch_all < u64::MAX / 2 && !fits(found, more) {
+        found.joined = !fits(found, most);
+        while found.catch_all < u64::MAX / 2 && !fits(found, most) {
             found.catch_all *= 2;
         }
         found
@@ -194,9 +200,31 @@ fn least(items: &[Item], members: &BTreeSet<usize>, rules: Rules) -> Vec<Bin> {
     let mut bins = Vec::new();
     for (kind, members) in kinds.into_iter().enumerate().filter(|(_, members)| !members.is_empty()) {
         let bin = Bin { members, depth: 0 };
-        if kind < rules.contents { bins.push(bin) } else { divide(items, bin, rules.catch_all, &mut bins) }
+        if kind < rules.contents {
+            bins.push(bin);
+            continue;
+        }
+        let mut parts = Vec::new();
+        divide(items, bin, rules.catch_all, &mut parts);
+        bins.extend(if rules.joined { join(items, parts, rules.catch_all) } else { parts });
     }
     bins
+}
+
+/// Neighbours by the hash put together as far as the limit allows.
+fn join(items: &[Item], parts: Vec<Bin>, limit: u64) -> Vec<Bin> {
+    let bytes = |bin: &Bin| bin.members.iter().map(|index| items[*index].bytes).sum::<u64>();
+    let mut joined: Vec<Bin> = Vec::new();
+    for part in parts {
+        match joined.last_mut() {
+            Some(last) if bytes(last) + bytes(&part) <= limit => {
+                last.members.extend(part.members);
+                last.depth = 0;
+            }
+            _ => joined.push(part),
+        }
+    }
+    joined
 }
 
 /// Distributes `members` over at most `max` layers, or as few as the rules allow.

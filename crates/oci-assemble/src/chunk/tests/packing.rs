@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use crate::chunk::packing::{CATCH_ALL_MAX, Class, Item, Kept, after, cost, fresh};
+use crate::chunk::packing::{CATCH_ALL_GROWN, CATCH_ALL_MAX, Class, Item, Kept, after, cost, fresh};
 
 fn items() -> impl Strategy<Value = Vec<Item>> {
     let classes =
@@ -94,6 +94,27 @@ fn catch_alls_stay_small() {
                 assert!(layer.iter().map(|index| items[*index].bytes).sum::<u64>() <= CATCH_ALL_MAX, "{layer:?}");
             }
         }
+    }
+}
+
+/// Most layers are for files that nothing owns where they are so many, before any of them grows beyond the limit.
+#[test]
+fn many_small_files_stay_in_small_layers() {
+    let package = |number: u64| Item { name: format!("p{number}"), bytes: 9 << 20, rate: 0.03, class: Class::Content };
+    let piece = |number: u64| Item {
+        name: format!("files:{number}"),
+        bytes: (2 << 20) - number,
+        rate: 0.5,
+        class: Class::Files,
+    };
+    for (max, count) in [(32, 55), (64, 110), (128, 220)] {
+        let items: Vec<Item> = (0..80).map(package).chain((0..count).map(piece)).collect();
+        let layers = fresh(&items, max);
+        let bytes = |layer: &BTreeSet<usize>| layer.iter().map(|index| items[*index].bytes).sum::<u64>();
+        let wide = layers.iter().filter(|layer| layer.len() > 1 && layer.iter().any(|index| *index >= 80));
+        let widest = wide.map(bytes).max().unwrap();
+        assert!(widest <= CATCH_ALL_GROWN && layers.len() <= max, "{max}: {widest}");
+        assert!(layers.iter().filter(|layer| layer.iter().all(|index| *index < 80)).count() >= max / 4 - max / 16);
     }
 }
 
