@@ -9,6 +9,8 @@ use crate::tree::Inode;
 
 #[cfg(feature = "rpm")]
 mod rpm_database;
+#[cfg(feature = "rpm")]
+mod rpm_times;
 
 fn path(text: &str) -> TreePath {
     TreePath::new(text).unwrap()

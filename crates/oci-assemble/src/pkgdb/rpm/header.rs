@@ -8,6 +8,14 @@
 const STORE_MAX: usize = 256 << 20;
 /// The most index entries accepted: rpm's own limit.
 const ENTRIES_MAX: usize = 0xffff;
+/// Tags of regions: one that stands first in the index covers what was there when the package was built.
+const REGIONS: std::ops::RangeInclusive<u32> = 61..=63;
+/// The type of 32-bit numbers.
+const INT32: u32 = 4;
+/// The type of bytes.
+const BINARY: u32 = 7;
+/// Bytes of an index entry, also of the one that ends a region's part of the store.
+const ENTRY: usize = 16;
 
 /// Why bytes are not a header.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +87,62 @@ impl Header {
 
     /// The bytes of a binary tag, such as a checksum or signature.
     pub fn bytes(&self, tag: u32) -> Option<&[u8]> {
-        self.find(tag).filter(|entry| entry.kind == 7).and_then(|entry| self.value(&entry))
+        self.find(tag).filter(|entry| entry.kind == BINARY).and_then(|entry| self.value(&entry))
+    }
+
+    /// Puts `number` into the place of the one 32-bit number of `tag`, and says which was there; `None` where the header
+    /// has none, and is not changed.
+    ///
+    /// Law: every other value stays, and so does each byte of the region, which digests and signatures are of. A value
+    /// that lies there, shares bytes with another or is of another type is an error.
+    pub fn set(&mut self, tag: u32, number: u32) -> Result<Option<u32>, HeaderError> {
+        let fault = |what| HeaderError { what };
+        let (entries, bytes) = self.region().ok_or(fault("its region has no proper end"))?;
+        let Some((place, entry)) = self.index().enumerate().find(|(_, entry)| entry.tag == tag) else {
+            return Ok(None);
+        };
+        if self.index().filter(|entry| entry.tag == tag).count() > 1 {
+            return Err(fault("a tag stands in it twice"));
+        }
+        if place < entries || entry.offset < bytes {
+            return Err(fault("a value to change lies in its region"));
+        }
+        if entry.kind != INT32 || entry.count != 1 {
+            return Err(fault("a value to change is no 32-bit number"));
+        }
+        let own = entry.offset..entry.offset.saturating_add(4);
+        let meets = |other: &Entry| {
+            let length = self.value(other).map_or(0, <[u8]>::len) + usize::from(matches!(other.kind, 6 | 8 | 9));
+            other.offset < own.end && own.start < other.offset + length
+        };
+        if self.index().enumerate().any(|(at, other)| at != place && meets(&other)) {
+            return Err(fault("its values overlap"));
+        }
+        let store = 8 + self.entries * ENTRY;
+        let value = self.blob.get_mut(store + own.start..store + own.end);
+        let value = value.ok_or(fault("a value lies outside of it"))?;
+        let before = be32(value, 0);
+        value.copy_from_slice(&number.to_be_bytes());
+        Ok(before)
+    }
+
+    /// The header as the database has it.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.blob
+    }
+
+    /// How many entries and how many bytes of the store the region covers: none where there is no region. Its end is an
+    /// entry in the store, whose offset is minus the size of its part of the index.
+    fn region(&self) -> Option<(usize, usize)> {
+        let first = self.index().next()?;
+        if !REGIONS.contains(&first.tag) {
+            return Some((0, 0));
+        }
+        let end = self.value(&first).filter(|end| first.kind == BINARY && end.len() == ENTRY)?;
+        let size = be32(end, 8)?.wrapping_neg() as usize;
+        let entries = size / ENTRY;
+        let sound = size.is_multiple_of(ENTRY) && (1..=self.entries).contains(&entries);
+        sound.then_some((entries, first.offset + ENTRY))
     }
 
     fn index(&self) -> impl Iterator<Item = Entry> + '_ {
@@ -104,7 +167,7 @@ impl Header {
                 let last = ends.nth(entry.count.checked_sub(1)?)?;
                 rest.get(..last)
             }
-            7 => rest.get(..entry.count),
+            BINARY => rest.get(..entry.count),
             kind => rest.get(..entry.count.checked_mul(width(kind)?)?),
         }
     }
@@ -115,7 +178,7 @@ fn width(kind: u32) -> Option<usize> {
     match kind {
         1 | 2 => Some(1),
         3 => Some(2),
-        4 => Some(4),
+        INT32 => Some(4),
         5 => Some(8),
         _ => None,
     }
@@ -181,6 +244,50 @@ mod tests {
         }
     }
 
+    /// A region with the name, and a number behind it.
+    fn sealed(index: &[(u32, u32, u32, u32)], entries: u32) -> Vec<u8> {
+        let mut store = b"bash\0".to_vec();
+        for number in [63, 7, (entries * 16).wrapping_neg(), 16_u32] {
+            store.extend(number.to_be_bytes());
+        }
+        store.extend(*b"\0\0\0\x00\x00\x00\x07abc\0");
+        blob(&[&[(63, 7, 5, 16), (1000, 6, 0, 1)], index].concat(), &store)
+    }
+
+    #[test]
+    fn sets_a_number_behind_the_region_and_nothing_else() {
+        let bytes = sealed(&[(1008, 4, 24, 1), (1001, 6, 28, 1)], 2);
+        let mut header = Header::parse(bytes.clone()).unwrap();
+        assert_eq!(header.set(1128, 9), Ok(None));
+        assert_eq!(header.blob, bytes);
+        assert_eq!(header.set(1008, 0x0102_0304), Ok(Some(7)));
+        assert_eq!((header.numbers(1008), header.text(1001).as_deref()), (vec![0x0102_0304], Some("abc")));
+        let changed: Vec<usize> = (0..bytes.len()).filter(|at| header.blob[*at] != bytes[*at]).collect();
+        assert_eq!(changed, (bytes.len() - 8..bytes.len() - 4).collect::<Vec<_>>());
+        assert_eq!(header.set(1008, 7), Ok(Some(0x0102_0304)));
+        assert_eq!(header.blob, bytes);
+    }
+
+    #[test]
+    fn sets_no_number_that_is_sealed_or_shared() {
+        let twice = (1008, 4, 24, 1);
+        for (index, entries, what) in [
+            (&[twice][..], 3, "a value to change lies in its region"),
+            (&[(1008, 4, 17, 1)], 2, "a value to change lies in its region"),
+            (&[twice, twice], 2, "a tag stands in it twice"),
+            (&[(1008, 4, 24, 2)], 2, "a value to change is no 32-bit number"),
+            (&[(1008, 6, 28, 1)], 2, "a value to change is no 32-bit number"),
+            (&[twice, (1128, 4, 24, 1)], 2, "its values overlap"),
+            (&[twice, (1001, 6, 27, 1)], 2, "its values overlap"),
+            (&[twice], 4, "its region has no proper end"),
+            (&[twice], 0, "its region has no proper end"),
+        ] {
+            let mut header = Header::parse(sealed(index, entries)).unwrap();
+            assert_eq!(header.set(1008, 9), Err(HeaderError { what }), "{index:?}");
+            assert_eq!(header.blob, sealed(index, entries));
+        }
+    }
+
     proptest! {
         #[test]
         fn damage_never_panics(changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
@@ -189,9 +296,10 @@ mod tests {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;
             }
-            if let Ok(header) = Header::parse(bytes) {
+            if let Ok(mut header) = Header::parse(bytes) {
                 for tag in [1000, 1117, 1003, 1030, 261] {
                     let _ = (header.text(tag), header.texts(tag), header.numbers(tag), header.bytes(tag));
+                    let _ = header.set(tag, 1);
                 }
             }
         }

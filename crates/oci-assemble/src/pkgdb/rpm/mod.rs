@@ -1,10 +1,13 @@
 //! rpm's `SQLite` database: table `Packages`, one header blob a package.
 
+mod anew;
 mod header;
 mod sqlite;
+mod times;
 mod wal;
 
 pub use header::{Header, HeaderError};
+pub use times::{BuildTimes, normal, with_build_times};
 
 use std::io::Cursor;
 
@@ -38,6 +41,7 @@ mod tag {
     pub(super) const OLD_FILE_NAMES: u32 = 1027;
     pub(super) const FILE_FLAGS: u32 = 1037;
     pub(super) const SOURCE: u32 = 1044;
+    pub(super) const INSTALL_TRANSACTION: u32 = 1128;
     pub(super) const CHANGELOG_TIME: u32 = 1080;
     pub(super) const DIR_INDEXES: u32 = 1116;
     pub(super) const BASE_NAMES: u32 = 1117;

@@ -12,9 +12,9 @@ use crate::layer::WholeError;
 use crate::tree::TreePath;
 
 /// The largest value accepted: a header of rpm has at most 256 MiB.
-const BLOB_MAX: i32 = 257 << 20;
+pub(super) const BLOB_MAX: i32 = 257 << 20;
 /// The most packages accepted: ten times what Fedora has in all its repositories.
-const PACKAGES_MAX: usize = 1_000_000;
+pub(super) const PACKAGES_MAX: usize = 1_000_000;
 
 /// Passes the blobs on, by number. The database is `bytes`, of `size` bytes; `SQLite` has the only copy of it.
 ///
