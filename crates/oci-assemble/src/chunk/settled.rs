@@ -95,6 +95,13 @@ impl Contents for Settled<'_> {
         }
     }
 
+    fn held<'a>(&'a self, content: &'a Content) -> Option<Vec<&'a [u8]>> {
+        match self.place(content) {
+            Content::Bytes(bytes) => Some(vec![&bytes[..]]),
+            place => self.inner.held(place),
+        }
+    }
+
     fn has(&self, content: &Content) -> bool {
         let place = self.place(content);
         matches!(place, Content::Bytes(_)) || self.inner.has(place)
