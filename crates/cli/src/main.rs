@@ -16,6 +16,7 @@ mod keys;
 mod locks;
 mod made;
 mod memory;
+mod normal;
 mod output;
 mod previous;
 mod provenance;

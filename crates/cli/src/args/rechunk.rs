@@ -26,6 +26,9 @@ pub(crate) struct RechunkArgs {
     /// File that says which paths belong together
     #[arg(long, value_name = "FILE")]
     pub(crate) map: Option<PathBuf>,
+    /// Set times of installation in the rpm database to times of building, so that the same packages are the same database
+    #[arg(long)]
+    pub(crate) normalize_rpmdb: bool,
     /// Print the layers, what is in each and what an update would download; write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -18,6 +18,7 @@ use super::build::Prepared;
 use crate::args::{BuildArgs, SourceArgs};
 use crate::chunking::{self, Compressing, Cut, CutOptions, WriteOptions};
 use crate::exit::{Class, Context, Failure};
+use crate::normal::Normalizing;
 use crate::output::Writing;
 use crate::previous::{Opening, Previous, Wanted};
 use crate::ui::Ui;
@@ -33,6 +34,7 @@ pub(crate) struct Recut {
     /// Of the map's bytes.
     map_digest: Digest,
     previous: Option<Previous>,
+    normalizing: Normalizing,
 }
 
 impl Recut {
@@ -89,7 +91,9 @@ impl Recut {
         };
         let platform = &prepared.base.image.config().platform;
         let previous = wanted.open(Opening { platform, source, cache, blobs, ui })?;
-        Ok(Some(Self { max: usize::try_from(layers.max).unwrap_or(usize::MAX), map, map_digest, previous }))
+        let normalizing = Normalizing { wanted: layers.normalize_rpmdb, ui };
+        let max = usize::try_from(layers.max).unwrap_or(usize::MAX);
+        Ok(Some(Self { max, map, map_digest, previous, normalizing }))
     }
 
     /// Everything that decides how the image is cut, and is not in the recipe.
@@ -106,7 +110,8 @@ impl Recut {
         contents: &dyn Contents,
         prepared: &Prepared,
     ) -> Result<Cut, Failure> {
-        self.cut_by(&self.map, image, tree, contents, prepared)
+        let normal = self.normalizing.held(tree, contents)?;
+        self.cut_by(&self.map, image, normal.tree(), normal.contents(), prepared)
     }
 
     /// Cuts the image of `drafted`, whose files are in `sources`. Gives the contents of its tree as well.
@@ -117,7 +122,8 @@ impl Recut {
         sources: &'a dyn Contents,
         prepared: &Prepared,
     ) -> Result<(Cut, Settled<'a>), Failure> {
-        let (tree, contents) = settle(&drafted.tree, sources).context(Class::Io, "reading what is added")?;
+        let (tree, _) = self.normalizing.tree(&drafted.tree, sources)?;
+        let (tree, contents) = settle(&tree, sources).context(Class::Io, "reading what is added")?;
         let map = brought(self.map.clone(), &drafted.drafts);
         let cut = self.cut_by(&map, image, &tree, &contents, prepared)?;
         Ok((cut, contents))

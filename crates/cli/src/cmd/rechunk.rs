@@ -12,6 +12,7 @@ use crate::chunking::{self, Compressing, Cut, CutOptions, WriteOptions};
 use crate::env;
 use crate::exit::{Class, Context, Failure};
 use crate::memory::Entries;
+use crate::normal::{Normal, Normalizing};
 use crate::output::Output;
 use crate::previous::{Opening, Previous, Wanted};
 use crate::ui::{Ui, bytes};
@@ -44,23 +45,26 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
         epoch,
     };
     let jobs = args.jobs.unwrap_or_else(env::processors);
+    let normalizing = Normalizing { wanted: args.normalize_rpmdb, ui };
     if args.dry_run {
         let layers = merged(&image, cache.as_ref(), jobs, Gate::Refuse, ui)?;
-        let cut = chunking::cut(&image.image, layers.tree(), &layers, &options)?;
+        let normal = normalizing.held(layers.tree(), &layers)?;
+        let cut = chunking::cut(&image.image, normal.tree(), normal.contents(), &options)?;
         let ratio = chunking::ratio(&image.image, layers.tree());
-        return show(&cut, &image, ratio, previous.as_ref(), ui);
+        return show(&cut, &image, &normal, ratio, previous.as_ref(), ui);
     }
     let unpacking = Unpacking { memory: args.memory, destination: &destination, cache: cache.as_ref(), jobs, ui };
     let source = Uncompressed::open(&image, Entries::cut(&image.image), &unpacking)?;
     let held = source.layers();
     let jobs = source.jobs(held.tree().len());
     // The process ends when the image is written: freeing trees entry by entry would cost as much as reading them.
-    let cut = std::mem::ManuallyDrop::new(chunking::cut(&image.image, held.tree(), held, &options)?);
+    let normal = std::mem::ManuallyDrop::new(normalizing.held(held.tree(), held)?);
+    let cut = std::mem::ManuallyDrop::new(chunking::cut(&image.image, normal.tree(), normal.contents(), &options)?);
     let writing = output.begin(cache.as_ref())?;
     let bar = ui.bar(None, "writing layers");
     let (previous, cache) = (previous.as_ref(), cache.as_deref());
     let options = WriteOptions { previous, compressing, cache, jobs, ui };
-    let written = chunking::write(&cut, held, &writing, options);
+    let written = chunking::write(&cut, normal.contents(), &writing, options);
     bar.finish_and_clear();
     let written = written?;
     let mut result = chunking::dress(image.image.clone(), &cut, &written)?;
@@ -69,7 +73,7 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
     }
     writing.store_own(&result)?.list()?;
     if ui.json {
-        let value = json!({
+        let mut value = json!({
             "image": result.digest(),
             "output": destination.to_string(),
             "source": image.digest,
@@ -77,6 +81,7 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
             "layers": chunking::layers_json(&cut, &written),
             "record": cut.chunking.recorded().layers,
         });
+        normal.note(&mut value);
         return ui.document("rechunk", value);
     }
     chunking::say(&cut, &written, ui);
@@ -92,15 +97,23 @@ fn map(path: Option<&Path>) -> Result<ComponentMap, Failure> {
 }
 
 /// What would be written.
-fn show(cut: &Cut, image: &OpenedImage, ratio: f64, previous: Option<&Previous>, ui: Ui) -> Result<(), Failure> {
+fn show(
+    cut: &Cut,
+    image: &OpenedImage,
+    normal: &Normal<'_>,
+    ratio: f64,
+    previous: Option<&Previous>,
+    ui: Ui,
+) -> Result<(), Failure> {
     if ui.json {
-        let value = json!({
+        let mut value = json!({
             "source": image.digest,
             "previous": previous.and_then(|previous| previous.image.as_ref()).map(|image| image.digest),
             "layers": cut.chunking.layers,
             "expected_download": cut.chunking.expected_download(ratio),
             "record": cut.chunking.recorded().layers,
         });
+        normal.note(&mut value);
         return ui.document("rechunk-plan", value);
     }
     ui.data(&cut.chunking.render(ratio, bytes))

@@ -14,6 +14,7 @@ mod links;
 mod lock;
 mod messages;
 mod modules;
+mod normal;
 mod own_bootc;
 mod plans;
 mod previous;

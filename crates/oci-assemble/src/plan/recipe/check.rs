@@ -69,7 +69,7 @@ impl Check<'_> {
                 refused(fault, node, path, form.name())
             }
             (Form::Owner, Value::Text(_)) => self.text(Rule::UserName, node, path),
-            (Form::True, Value::Boolean(true)) => Ok(()),
+            (Form::True, Value::Boolean(true)) | (Form::Boolean, Value::Boolean(_)) => Ok(()),
             _ => Err(mismatch(node, path, form.name())),
         }
     }

@@ -43,6 +43,7 @@ fn takes(key: &Key) -> String {
         Form::Table(name) => format!("table `{name}`"),
         Form::Tables(name) => format!("array of tables `{name}`"),
         Form::True => "`true`".to_owned(),
+        Form::Boolean => "`true`, `false`".to_owned(),
         Form::Mode | Form::Owner => key.form.name().to_owned(),
     }
 }

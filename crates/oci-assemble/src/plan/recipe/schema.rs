@@ -18,6 +18,8 @@ pub(super) enum Form {
     Mode,
     /// `true`, the only thing to say.
     True,
+    /// `true` or `false`.
+    Boolean,
     /// An array of strings.
     List(Rule),
     /// A string or an array of strings.
@@ -43,6 +45,7 @@ impl Form {
             Self::Integer(..) => "integer",
             Self::Mode => "mode",
             Self::True => "true",
+            Self::Boolean => "boolean",
             Self::List(_) => "array of strings",
             Self::OneOrMany(_) => "string or array of strings",
             Self::Owner => "name or number",

@@ -177,6 +177,9 @@ pub struct Layers {
     /// The image whose layers are kept; the one being replaced when absent.
     #[serde(with = "super::text::option", skip_serializing_if = "Option::is_none")]
     pub previous: Option<ImageReference>,
+    /// Whether times of installation in rpm's database become those of building, when rechunking.
+    #[serde(skip_serializing_if = "is_false")]
+    pub normalize_rpmdb: bool,
     /// Algorithm of new layers.
     pub compression: Compression,
     /// Effort.
@@ -187,8 +190,14 @@ impl Default for Layers {
     /// 64 layers: what images of the rpm-ostree family have, so clients and registries are known to cope.
     fn default() -> Self {
         let (mode, compression, level) = (LayerMode::default(), Compression::default(), Level::default());
-        Self { mode, max: 64, components: None, previous: None, compression, level }
+        Self { mode, max: 64, components: None, previous: None, normalize_rpmdb: false, compression, level }
     }
+}
+
+/// A recipe that says nothing of a later key has the digest that it had before there was the key.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What becomes of the base's layers.

@@ -35,6 +35,12 @@ pub(super) const TABLES: &[Table] = &[
                 "the image being replaced",
                 "The image whose layers `\"full\"` keeps where nothing changed.",
             ),
+            optional(
+                "normalize_rpmdb",
+                Form::Boolean,
+                "`false`",
+                "`true`: with `\"full\"`, times of installation in rpm's database become those of building.",
+            ),
             optional("compression", Form::Text(Rule::Choice(COMPRESSIONS)), "`\"zstd\"`", "Algorithm of new layers."),
             optional("level", Form::Text(Rule::Choice(LEVELS)), "`\"default\"`", "Effort of the compression."),
         ],
