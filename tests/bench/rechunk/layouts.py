@@ -182,22 +182,33 @@ def modules(base, rootfs, out):
 # --- rpm
 
 TYPES = {"int32": 4, "string": 6, "strings": 8, "i18n": 9}
+# HEADERIMMUTABLE, the tag of the region, and the type of its value.
+REGION, BINARY = 63, 7
 
 
-def header(tags):
-    """A header blob as rpm's database has it: index, then store. `tags` maps tag to (type, value), sorted by tag."""
+def header(tags, installed):
+    """A header blob as rpm's database has it: index, then store. `tags` maps tag to (type, value), sorted by tag: they came
+    with the package, in the region that signatures cover. `installed` are those that rpm adds behind it."""
     index, store = b"", b""
-    for tag, (kind, value) in sorted(tags.items()):
-        if kind == "int32":
-            store += bytes(-len(store) % 4)
-            data, count = struct.pack(f">{len(value)}I", *value), len(value)
-        elif kind == "strings":
-            data, count = b"".join(text.encode() + b"\0" for text in value), len(value)
-        else:
-            data, count = value.encode() + b"\0", 1
-        index += struct.pack(">IIII", tag, TYPES[kind], len(store), count)
-        store += data
-    return struct.pack(">II", len(tags), len(store)) + index + store
+
+    def add(tags):
+        nonlocal index, store
+        for tag, (kind, value) in sorted(tags.items()):
+            if kind == "int32":
+                store += bytes(-len(store) % 4)
+                data, count = struct.pack(f">{len(value)}I", *value), len(value)
+            elif kind == "strings":
+                data, count = b"".join(text.encode() + b"\0" for text in value), len(value)
+            else:
+                data, count = value.encode() + b"\0", 1
+            index += struct.pack(">IIII", tag, TYPES[kind], len(store), count)
+            store += data
+
+    add(tags)
+    index = struct.pack(">IIII", REGION, BINARY, len(store), 16) + index
+    store += struct.pack(">IIiI", REGION, BINARY, -len(index), 16)
+    add(installed)
+    return struct.pack(">II", len(index) // 16, len(store)) + index + store
 
 
 def changelog_times(tar, entries, package):
@@ -251,10 +262,11 @@ def rpm_database(tar, entries):
         number = {folder: index for index, folder in enumerate(folders)}
         tags = {
             1000: ("string", name), 1001: ("string", version), 1002: ("string", release),
-            1004: ("i18n", name), 1005: ("i18n", name), 1006: ("int32", [built]), 1008: ("int32", [now]),
+            1004: ("i18n", name), 1005: ("i18n", name), 1006: ("int32", [built]),
             1009: ("int32", [int(fields.get("Installed-Size", 0)) * 1024 % 2**32]), 1014: ("string", "Debian"),
             1021: ("string", "linux"), 1022: ("string", "x86_64"), 1044: ("string", f"{source}-{version}-{release}.src.rpm"),
         }
+        installed = {1008: ("int32", [now]), 1128: ("int32", [now])}
         if epoch:
             tags[1003] = ("int32", [int(epoch)])
         if times:
@@ -265,7 +277,7 @@ def rpm_database(tar, entries):
             tags[1116] = ("int32", [number["/" + os.path.dirname(path) + ("/" if "/" in path else "")] for path in paths])
             tags[1117] = ("strings", [os.path.basename(path) for path in paths])
             tags[1118] = ("strings", folders)
-        database.execute("INSERT INTO Packages (blob) VALUES (?)", (header(tags),))
+        database.execute("INSERT INTO Packages (blob) VALUES (?)", (header(tags, installed),))
     database.commit()
     database.close()
     with folder:
