@@ -48,6 +48,10 @@ impl Normalizing {
             "{}: times of installation of {} packages set to their times of building; nothing else is changed",
             done.path, done.packages
         ));
+        if done.keys > 0 {
+            let (path, keys) = (&done.path, done.keys);
+            self.ui.say(&format!("{path}: {keys} public keys keep the time of their import, which a digest covers"));
+        }
         Ok((Cow::Owned(tree), Some(done)))
     }
 
@@ -75,8 +79,10 @@ impl Normal<'_> {
     pub(crate) fn note(&self, document: &mut Value) {
         if self.wanted {
             let done = self.done.as_ref();
-            document["normalized_rpmdb"] =
-                done.map_or(Value::Null, |done| json!({ "path": done.path.to_string(), "packages": done.packages }));
+            document["normalized_rpmdb"] = done.map_or(
+                Value::Null,
+                |done| json!({ "path": done.path.to_string(), "packages": done.packages, "keys": done.keys }),
+            );
         }
     }
 }

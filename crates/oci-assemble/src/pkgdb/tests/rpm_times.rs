@@ -101,7 +101,7 @@ fn the_same_packages_have_the_same_database_whenever_they_were_installed() {
     assert_eq!(late.times(), "1 one 1600000000 1600000000\n2 two 1600000000 1600000000");
     let (first, said) = with_build_times(&early.tree(), &Memory::default()).unwrap().unwrap();
     let (second, _) = with_build_times(&late.tree(), &Memory::default()).unwrap().unwrap();
-    assert_eq!(said, BuildTimes { path: path(AT), packages: 2 });
+    assert_eq!(said, changed(2));
     assert_ne!(file(&early.tree()), file(&late.tree()));
     assert!(file(&first) == file(&second), "another history, another file");
     for end in ["-wal", "-shm"] {
@@ -139,10 +139,13 @@ fn the_same_packages_have_the_same_database_whenever_they_were_installed() {
 }
 
 /// A header with times of building and installation, and a region around the former.
-fn header(built: u32, installed: [u32; 2]) -> Vec<u8> {
-    let index = [(63, 7, 8, 16), (1000, 6, 0, 1), (1006, 4, 4, 1), (1008, 4, 24, 1), (1128, 4, 28, 1)];
+fn header(name: &str, built: u32, installed: [u32; 2]) -> Vec<u8> {
+    let mut text = name.as_bytes().to_vec();
+    text.resize((name.len() + 1).next_multiple_of(4), 0);
+    let at = u32::try_from(text.len()).unwrap();
+    let index = [(63, 7, at + 4, 16), (1000, 6, 0, 1), (1006, 4, at, 1), (1008, 4, at + 20, 1), (1128, 4, at + 24, 1)];
     let store =
-        [&b"one\0"[..], &built.to_be_bytes(), &trailer(3), &installed[0].to_be_bytes(), &installed[1].to_be_bytes()];
+        [&text[..], &built.to_be_bytes(), &trailer(3), &installed[0].to_be_bytes(), &installed[1].to_be_bytes()];
     let store = store.concat();
     let numbers = [5, u32::try_from(store.len()).unwrap()].into_iter();
     let numbers = numbers.chain(index.into_iter().flat_map(|(tag, kind, offset, count)| [tag, kind, offset, count]));
@@ -168,7 +171,7 @@ fn database(key: [u8; 4], more: &str) -> Vec<u8> {
     let mut connection = rusqlite::Connection::open_in_memory().unwrap();
     connection.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
     connection.execute_batch(SCHEMA).unwrap();
-    connection.execute("INSERT INTO Packages VALUES (1, ?1)", [header(7, [8, 9])]).unwrap();
+    connection.execute("INSERT INTO Packages VALUES (1, ?1)", [header("one", 7, [8, 9])]).unwrap();
     connection.execute("INSERT INTO Installtid VALUES (?1, 1, 0)", [key]).unwrap();
     connection.execute_batch("INSERT INTO Name VALUES ('one', 1, 0)").unwrap();
     connection.execute_batch(more).unwrap();
@@ -187,12 +190,29 @@ fn keys(bytes: Vec<u8>) -> Vec<Vec<u8>> {
 #[test]
 fn the_index_follows_in_the_byte_order_of_the_machine() {
     for order in [u32::to_le_bytes, u32::to_be_bytes] {
-        let (bytes, packages) = normal(&path(AT), database(order(9), "")).unwrap();
-        assert_eq!((keys(bytes.clone()), packages), (vec![order(7).to_vec()], 1));
-        assert_eq!(normal(&path(AT), bytes.clone()).unwrap(), (bytes, 0));
+        let (bytes, done) = normal(&path(AT), database(order(9), "")).unwrap();
+        assert_eq!((keys(bytes.clone()), done), (vec![order(7).to_vec()], changed(1)));
+        assert_eq!(normal(&path(AT), bytes.clone()).unwrap(), (bytes, changed(0)));
     }
     let (bytes, _) = normal(&path(AT), database([0; 4], "DROP TABLE Installtid")).unwrap();
-    assert_eq!(normal(&path(AT), bytes.clone()).unwrap(), (bytes, 0));
+    assert_eq!(normal(&path(AT), bytes.clone()).unwrap(), (bytes, changed(0)));
+}
+
+fn changed(packages: usize) -> BuildTimes {
+    BuildTimes { path: path(AT), packages, keys: 0 }
+}
+
+#[test]
+fn public_keys_are_counted() {
+    // rpm dates the entry of a key by its import, within the region.
+    let mut connection = rusqlite::Connection::open_in_memory().unwrap();
+    connection.execute_batch(SCHEMA).unwrap();
+    for (name, built) in [("one", 7), ("gpg-pubkey", 9)] {
+        connection.execute("INSERT INTO Packages(blob) VALUES (?1)", [header(name, built, [8, 9])]).unwrap();
+    }
+    let bytes = connection.serialize("main").unwrap().to_vec();
+    let (_, done) = normal(&path(AT), bytes).unwrap();
+    assert_eq!(done, BuildTimes { keys: 1, ..changed(2) });
 }
 
 #[test]
@@ -267,7 +287,8 @@ proptest! {
             bytes[at] = byte;
         }
         if let Ok((bytes, _)) = normal(&path(AT), bytes) {
-            prop_assert_eq!(normal(&path(AT), bytes.clone()).unwrap(), (bytes, 0));
+            let (again, done) = normal(&path(AT), bytes.clone()).unwrap();
+            prop_assert_eq!((again, done.packages), (bytes, 0));
         }
     }
 }
