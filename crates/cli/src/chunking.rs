@@ -119,8 +119,22 @@ pub(crate) fn layers_json(cut: &Cut, written: &[Written]) -> Value {
     cut.chunking.layers.iter().zip(written).map(layer).collect()
 }
 
+/// Says where layers are too few to keep small what nothing holds together.
+pub(crate) fn warn(cut: &Cut, ui: Ui) {
+    let wide: Vec<_> = cut.chunking.layers.iter().filter(|chunk| chunk.is_wide()).collect();
+    let Some(widest) = wide.iter().max_by_key(|chunk| chunk.bytes) else { return };
+    let (name, size) = (&widest.name, bytes(widest.bytes));
+    ui.say(&format!(
+        "warning: with {} layers, any change of a small file in {} of them moves more than 8 MB before compression, in {name} \
+         {size}; more layers (--max-layers, max in [layers]) make them smaller",
+        cut.chunking.layers.len(),
+        wide.len()
+    ));
+}
+
 /// Says what was written.
 pub(crate) fn say(cut: &Cut, written: &[Written], ui: Ui) {
+    warn(cut, ui);
     for (chunk, written) in cut.chunking.layers.iter().zip(written) {
         let mark = if written.reused { "kept " } else { "layer" };
         let (digest, size) = (written.layer.descriptor.digest, bytes(written.layer.descriptor.size));

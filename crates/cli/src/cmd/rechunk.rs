@@ -116,5 +116,6 @@ fn show(
         normal.note(&mut value);
         return ui.document("rechunk-plan", value);
     }
+    chunking::warn(cut, ui);
     ui.data(&cut.chunking.render(ratio, bytes))
 }

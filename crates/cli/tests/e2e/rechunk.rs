@@ -216,6 +216,24 @@ fn a_source_that_cannot_be_read_leaves_no_destination() {
 }
 
 #[test]
+fn too_few_layers_for_small_files_are_told() {
+    let scene = Scene::new();
+    for number in 0..30 {
+        scene.file(&format!("tree/{number}"), vec![b'x'; 400_000]);
+    }
+    scene.recipe(
+        "small.toml",
+        "[[stage]]\nname = \"s\"\nkind = \"files\"\nsource = \"tree\"\ninto = \"/usr/share/s\"\n",
+    );
+    scene.build("small.toml", "small");
+    for (max, more, told) in [("2", &["--dry-run"][..], true), ("2", &[], true), ("64", &["--dry-run"], false)] {
+        let words = ["rechunk", "oci:small:latest", "oci:cut:latest", "--previous", "none", "--max-layers", max];
+        let run = scene.run(&[&words[..], more].concat());
+        assert_eq!((run.code, run.stderr.contains("moves more than 8 MB before compression")), (0, told), "{run:?}");
+    }
+}
+
+#[test]
 fn a_dry_run_writes_nothing() {
     let scene = Scene::new();
     let words = ["rechunk", "oci:base:latest", "oci:cut:latest", "--dry-run"];

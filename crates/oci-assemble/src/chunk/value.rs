@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::component::{Components, Origin};
-use super::packing::{Item, Kept, after, fresh};
+use super::packing::{CATCH_ALL_GROWN, Item, Kept, after, fresh};
 use super::recorded::{Record, Recorded, RecordedLayer, Seen};
 use super::stability::{hints, rate};
 use crate::image::{Descriptor, Digest, Encoding};
@@ -76,6 +76,15 @@ pub struct Chunk {
     members: BTreeSet<usize>,
     #[serde(skip)]
     parents: u64,
+}
+
+impl Chunk {
+    /// Whether ten new bytes would move more than [`CATCH_ALL_GROWN`] with them: small files that nothing owns are in it, and
+    /// there were too few layers to keep it small.
+    pub fn is_wide(&self) -> bool {
+        let catch_all = self.components.iter().any(|member| member.origin.class().is_catch_all());
+        catch_all && self.components.len() > 1 && self.bytes > CATCH_ALL_GROWN
+    }
 }
 
 /// An ordered partition of components into layers, lowest first.
