@@ -88,7 +88,7 @@ pub fn neutral(tree: &FileTree, packages: Option<&Packages>) -> FileTree {
     if is_of_ostree(tree) {
         let sysroot = TreePath::new("sysroot").unwrap_or_default();
         let doomed: Vec<TreePath> = kept.children(&sysroot).map(|(path, _)| path.clone()).collect();
-        for path in &doomed {
+        for path in doomed.iter().rev() {
             kept.remove(path);
         }
     }

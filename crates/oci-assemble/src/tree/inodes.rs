@@ -10,6 +10,9 @@ use std::ops::Bound;
 use super::inode::{Inode, Kind};
 use super::path::TreePath;
 
+/// Names of an inode that are many: to write so many anew takes no time that is noticed.
+pub(super) const MANY: usize = 64;
+
 /// Sorted inodes with canonical hardlink groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Inodes {
@@ -33,6 +36,17 @@ impl Inodes {
         let mut names = vec![owner.clone()];
         names.extend(self.links.get(&owner).into_iter().flatten().cloned());
         names
+    }
+
+    /// How many names the inode that `path` names has.
+    pub(super) fn count(&self, path: &TreePath) -> usize {
+        self.links.get(&self.owner(path)).map_or(1, |names| names.len() + 1)
+    }
+
+    /// Whether an inode has [`MANY`] names or more. Then names must not go one by one from the first: each would have the
+    /// others written anew.
+    pub(super) fn has_large_group(&self) -> bool {
+        self.links.values().any(|names| names.len() >= MANY)
     }
 
     /// The owner of the inode that `path` names.

@@ -3,12 +3,12 @@
 //! The merge follows the OCI image-spec (layer.md, "Applying Changesets"): whiteouts and opaque marks act on the
 //! layers below only, a directory over a directory changes its metadata, anything else replaces.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::delta::TreeDelta;
 use super::inode::{Content, Inode, Kind, Meta};
-use super::inodes::Inodes;
+use super::inodes::{Inodes, MANY};
 use super::path::TreePath;
 
 /// How many symlinks one look-up may follow (`MAXSYMLINKS` of Linux).
@@ -34,6 +34,19 @@ pub enum MergeError {
         path: TreePath,
         /// What it points at.
         target: TreePath,
+    },
+    /// A hardlink names, through a symlink, what the same layer writes. A layer's entries have no order here, so whether it
+    /// means what was there before or what is new cannot be told.
+    #[error(
+        "hardlink {path} points at {target}, which is {place}: the layer writes that as well, and either may be meant"
+    )]
+    Ambiguous {
+        /// The link.
+        path: TreePath,
+        /// What it points at.
+        target: TreePath,
+        /// Where that leads.
+        place: TreePath,
     },
     /// The directory of an entry is not one, nor a symlink that leads to one.
     #[error("{path} lies below {blocker}, which is not a directory")]
@@ -210,11 +223,29 @@ impl FileTree {
     /// Directories that a delta leaves out are made with mode 0755, owner root and the entry's time; an entry whose
     /// directory is a symlink goes where the link leads, as containers-storage and umoci place it.
     pub fn apply(mut self, delta: &TreeDelta) -> Result<Self, MergeError> {
-        for path in delta.opaques() {
+        // From the last, as the names of a group would pass the inode on from one to the next.
+        for path in delta.opaques().iter().rev() {
             Arc::make_mut(&mut self.inodes).remove_below(path);
         }
-        for path in delta.whiteouts() {
+        for path in delta.whiteouts().iter().rev() {
             self.remove(path);
+        }
+        // What the delta writes in the place of something, where a link of it may mean either.
+        let mut replaced = BTreeSet::new();
+        let is_outside = |target: &TreePath| !delta.entries().contains_key(target);
+        let outside =
+            delta.entries().values().any(|inode| matches!(&inode.kind, Kind::Hardlink(target) if is_outside(target)));
+        if self.inodes.has_large_group() {
+            let in_the_way = |path: &TreePath| {
+                self.get(path).is_some_and(|old| old.is_directory() || self.inodes.count(path) > MANY)
+            };
+            let entries =
+                delta.entries().iter().rev().filter(|(path, inode)| !inode.is_directory() && in_the_way(path));
+            let doomed: Vec<&TreePath> = entries.map(|(path, _)| path).collect();
+            for path in doomed {
+                self.remove(path);
+                replaced.insert(path.clone());
+            }
         }
         let mut links = Vec::new();
         for (path, inode) in delta.entries() {
@@ -222,15 +253,18 @@ impl FileTree {
                 // A name of a symlink leads on what lies below it, so it has its place in the order. Links that stay in the
                 // delta point at an earlier name.
                 Kind::Hardlink(target) if !self.is_symlink(target) => links.push((path, inode, target)),
-                Kind::Hardlink(target) => self.link(path, inode, target)?,
+                Kind::Hardlink(target) => self.link(path, inode, target, is_outside(target).then_some(&replaced))?,
                 _ => {
                     let place = self.place(path, inode)?;
+                    if outside && !inode.is_directory() && self.get(&place).is_some() {
+                        replaced.insert(place.clone());
+                    }
                     self.insert(place, inode.clone());
                 }
             }
         }
         for (path, inode, target) in links {
-            self.link(path, inode, target)?;
+            self.link(path, inode, target, is_outside(target).then_some(&replaced))?;
         }
         Ok(self)
     }
@@ -241,12 +275,22 @@ impl FileTree {
         self.behind(&found).is_some_and(|inode| matches!(inode.kind, Kind::Symlink(_)))
     }
 
-    /// Lays a hardlink over the tree. As link(2), it does not follow a symlink that is its target.
-    fn link(&mut self, path: &TreePath, inode: &Inode, target: &TreePath) -> Result<(), MergeError> {
+    /// Lays a hardlink over the tree. As link(2), it does not follow a symlink that is its target. One whose target
+    /// is no entry of its layer, and yet is something that this `replaced`, may mean what was there before.
+    fn link(
+        &mut self,
+        path: &TreePath,
+        inode: &Inode,
+        target: &TreePath,
+        replaced: Option<&BTreeSet<TreePath>>,
+    ) -> Result<(), MergeError> {
         let found = match self.resolve_parent(target.as_bytes()) {
             Resolved::Found(found) if self.behind(&found).is_some_and(|inode| inode.kind.can_have_names()) => found,
             _ => return Err(MergeError::Dangling { path: path.clone(), target: target.clone() }),
         };
+        if replaced.is_some_and(|replaced| replaced.contains(&found)) {
+            return Err(MergeError::Ambiguous { path: path.clone(), target: target.clone(), place: found });
+        }
         let place = self.place(path, inode)?;
         self.insert(place, Inode { kind: Kind::Hardlink(found), meta: inode.meta.clone() });
         Ok(())

@@ -112,6 +112,64 @@ proptest! {
     }
 }
 
+/// Also where the first name goes first, each time: by whiteouts, marks, replacements, and directories in the way.
+#[test]
+fn many_names_go_in_no_quadratic_time() {
+    const COUNT: usize = 30_000;
+    let name = |number: usize| TreePath::new(format!("d{number:05}/x")).unwrap();
+    let folder = |number: usize| name(number).parent().unwrap();
+    let file = || Inode::file(Meta::root_owned(0o644, 1), Content::of("new"));
+    for kind in [Kind::File(Content::of("x")), Kind::Symlink(b"x".as_slice().into())] {
+        let mut tree = FileTree::new();
+        for number in 0..COUNT {
+            tree.insert(folder(number), Inode::directory(Meta::root_owned(0o755, 1)));
+            let kind = if number == 0 { kind.clone() } else { Kind::Hardlink(name(0)) };
+            tree.insert(name(number), Inode { meta: Meta::root_owned(0o777, 1), kind });
+        }
+        let steps: [fn(&mut TreeDelta, TreePath, TreePath, Inode); 4] = [
+            |delta, name, _, _| delta.whiteout(name),
+            |delta, _, folder, _| delta.opaque(folder),
+            |delta, name, _, file| delta.insert(name, file),
+            |delta, _, folder, file| delta.insert(folder, file),
+        ];
+        for step in steps {
+            let mut delta = TreeDelta::new();
+            for number in 0..COUNT - 1 {
+                step(&mut delta, name(number), folder(number), file());
+            }
+            let after = tree.clone().apply(&delta).unwrap();
+            assert_eq!(after.get(&name(COUNT - 1)).unwrap().kind, kind);
+        }
+    }
+}
+
+#[test]
+fn a_link_through_a_symlink_to_what_its_layer_replaces_is_refused() {
+    const FILE: &str = "file 0644 0:0 0 size=1 sha256:6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d";
+    let base = FileTree::parse(&format!("/e dir 0755 0:0 0\n/e/a {FILE}\n/s symlink 0777 0:0 0 to=e\n")).unwrap();
+    for entries in [
+        format!("/e/a {FILE}\n/x hardlink 0644 0:0 0 to=/s/a\n"),
+        "/e/a symlink 0777 0:0 0 to=NEW\n/x hardlink 0777 0:0 0 to=/s/a\n".to_owned(),
+        format!("/s/a {FILE}\n/x hardlink 0644 0:0 0 to=/e/a\n"),
+    ] {
+        let error = base.clone().apply(&TreeDelta::parse(&entries).unwrap()).unwrap_err().to_string();
+        let target = if entries.contains("to=/s/a") { "/s/a" } else { "/e/a" };
+        let text =
+            format!("hardlink /x points at {target}, which is /e/a: the layer writes that as well, and either may");
+        assert!(error.starts_with(&text), "{error}");
+    }
+    // What the layer leaves alone, and what is only new, may be named by any way that leads there.
+    for entries in [
+        format!("/e/b {FILE}\n/x hardlink 0644 0:0 0 to=/s/a\n"),
+        format!("/e/b {FILE}\n/x hardlink 0644 0:0 0 to=/s/b\n"),
+        format!("/s/b {FILE}\n/x hardlink 0644 0:0 0 to=/e/b\n"),
+        format!("/e/a {FILE}\n/x hardlink 0644 0:0 0 to=/e/a\n"),
+    ] {
+        let tree = base.clone().apply(&TreeDelta::parse(&entries).unwrap()).unwrap();
+        assert_eq!(tree.names(&TreePath::new("x").unwrap()).len(), 2, "{entries}");
+    }
+}
+
 #[test]
 fn a_hardlink_outlives_its_first_name() {
     let tree = FileTree::parse(
