@@ -1,20 +1,26 @@
 //! rpm's `SQLite` database, written anew: the same rows always give the same bytes.
 //!
-//! A file that rpm changed depends on its history: free pages, the order of pages, counters, gaps between the numbers of
-//! rows, what the planner of queries counted when. So every row goes into a new database, in an order that follows from
+//! A file that rpm changed depends on its history: free pages, the order of pages, counters, numbers of the rows of indexes,
+//! what the planner of queries counted when. So every row goes into a new database, in an order that follows from
 //! its values, and the counters get constants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 
 use rusqlite::config::DbConfig;
-use rusqlite::limits::Limit;
 use rusqlite::{Connection, params};
 
-use super::sqlite::{BLOB_MAX, PACKAGES_MAX};
+use super::sqlite::{PACKAGES_MAX, confine};
 
 /// The table of packages, as rpm makes it.
 const PACKAGES: &str = "CREATE TABLE 'Packages' (hnum INTEGER PRIMARY KEY AUTOINCREMENT,blob BLOB NOT NULL)";
+/// The tables that `SQLite` makes by itself: numbers that were given, and what the planner of queries counted.
+const OWN: [&str; 4] = [
+    "CREATE TABLE sqlite_sequence(name,seq)",
+    "CREATE TABLE sqlite_stat1(tbl,idx,stat)",
+    "CREATE TABLE sqlite_stat3(tbl,idx,neq,nlt,ndlt,sample)",
+    "CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)",
+];
 /// The index by transactions. Its keys are their numbers, in the byte order of the machine that rpm ran on.
 const TRANSACTIONS: &str = "Installtid";
 /// What the file's head says of its history (sqlite.org, "Database File Format", 1.3): the counter of changes, the change
@@ -88,7 +94,6 @@ pub(super) fn anew(
 /// A new database, with that of `bytes` beside it as `image`, which nothing changes.
 fn open(bytes: Vec<u8>) -> rusqlite::Result<Connection> {
     let mut database = Connection::open_in_memory()?;
-    database.set_limit(Limit::SQLITE_LIMIT_LENGTH, BLOB_MAX)?;
     for (setting, value) in [
         (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
@@ -99,6 +104,7 @@ fn open(bytes: Vec<u8>) -> rusqlite::Result<Connection> {
         database.set_db_config(setting, value)?;
     }
     database.execute_batch("ATTACH ':memory:' AS image")?;
+    confine(&database)?;
     let size = bytes.len();
     database.deserialize_read_exact(c"image", Cursor::new(bytes), size, true)?;
     Ok(database)
@@ -130,7 +136,7 @@ impl Schema {
                 "table" if name != table => return Err(other()),
                 "table" if made == PACKAGES && name == "Packages" => packages += 1,
                 // Numbers of packages that were given, and what the planner counted: made again as it is needed.
-                "table" if name == "sqlite_sequence" || name.starts_with("sqlite_stat") => {}
+                "table" if OWN.contains(&made.as_str()) => {}
                 "table" if plain && (by("TEXT") || by("BLOB")) => drop(tables.insert(name, made)),
                 "index" if plain && (of("key") || of("hnum")) => drop(indexes.insert(made, table)),
                 _ => return Err(other()),

@@ -13,8 +13,22 @@ use crate::tree::TreePath;
 
 /// The largest value accepted: a header of rpm has at most 256 MiB.
 pub(super) const BLOB_MAX: i32 = 257 << 20;
+/// The longest statement accepted, in bytes: rpm's have 150, and ours less than 200.
+const STATEMENT_MAX: i32 = 512;
 /// The most packages accepted: ten times what Fedora has in all its repositories.
 pub(super) const PACKAGES_MAX: usize = 1_000_000;
+
+/// Sets limits for a database that comes from an image.
+///
+/// `SQLite` runs expressions of a schema before anybody can look at it: generated columns of the planner's statistics when it
+/// reads the schema, checks when it looks at rows. rpm's schema has no functions and short statements, and what operators
+/// alone can do in those has an end.
+pub(super) fn confine(database: &Connection) -> rusqlite::Result<()> {
+    database.set_limit(Limit::SQLITE_LIMIT_LENGTH, BLOB_MAX)?;
+    database.set_limit(Limit::SQLITE_LIMIT_FUNCTION_ARG, 0)?;
+    database.set_limit(Limit::SQLITE_LIMIT_SQL_LENGTH, STATEMENT_MAX)?;
+    Ok(())
+}
 
 /// Passes the blobs on, by number. The database is `bytes`, of `size` bytes; `SQLite` has the only copy of it.
 ///
@@ -40,7 +54,7 @@ pub(super) fn blobs(
     head[VERSIONS].fill(VERSION_PLAIN);
     let mut query = || -> rusqlite::Result<Option<Result<(), PkgDbError>>> {
         let mut database = Connection::open_in_memory()?;
-        database.set_limit(Limit::SQLITE_LIMIT_LENGTH, BLOB_MAX)?;
+        confine(&database)?;
         database.deserialize_read_exact(c"main", Cursor::new(head).chain(&mut bytes), size, true)?;
         database.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         database.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;

@@ -141,8 +141,12 @@ fn refuses_what_is_no_database_of_rpm() {
         ("CREATE TABLE Other (x)", "is damaged: it has no proper table of packages"),
         ("CREATE VIEW Packages AS SELECT 1 AS hnum, x'00' AS blob", "is damaged: it has no proper table of packages"),
         (
-            "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob AS (zeroblob(1000000000)))",
+            "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob AS (hnum || 'x'))",
             "is damaged: it has no proper table of packages",
+        ),
+        (
+            "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob AS (zeroblob(1000000000)))",
+            "is no usable SQLite database",
         ),
         (
             "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB); INSERT INTO Packages VALUES (1, x'0011')",
