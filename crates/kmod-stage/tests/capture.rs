@@ -11,7 +11,6 @@ use std::process::{Command, Output};
 
 use host::Image;
 use kmod_stage::capture::{CaptureError, CaptureOptions, Captured, Export, ExportError, capture};
-use oci_assemble::image::Epoch;
 use oci_assemble::layer::{Contents, IndexOptions, LayerDraft, write_tar};
 use oci_assemble::testing::memory::{Memory, add};
 use oci_assemble::tree::{Content, FileTree, Inode, Kind, Meta, TreeDelta, TreePath};
@@ -24,12 +23,7 @@ fn path(text: &str) -> TreePath {
 
 fn options() -> CaptureOptions {
     let tmpfiles = path("usr/lib/tmpfiles.d/tools.conf");
-    CaptureOptions {
-        marker: path(".started"),
-        mounts: vec![path("packages")],
-        epoch: Epoch::new(86_400).unwrap(),
-        tmpfiles,
-    }
+    CaptureOptions { marker: path(".started"), mounts: vec![path("packages")], tmpfiles }
 }
 
 fn text(contents: &dyn Contents, content: &Content) -> io::Result<String> {

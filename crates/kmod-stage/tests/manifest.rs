@@ -9,7 +9,6 @@ use std::process::Command;
 
 use kmod_stage::capture::Export;
 use kmod_stage::manifest::{Accounts, ManifestOptions, Outcome, Root, Selected, manifest};
-use oci_assemble::image::Epoch;
 use oci_assemble::layer::IndexOptions;
 use oci_assemble::testing::memory::{Memory, add, add_file};
 use oci_assemble::tree::{FileTree, Inode, Kind, Meta};
@@ -123,7 +122,7 @@ fn select(root: &Path, packages: &[&str]) -> (Export, Selected) {
         packages: packages.iter().map(|name| (*name).to_owned()).collect(),
         overrides: Vec::new(),
         accounts: Accounts::default(),
-        epoch: Epoch::new(1_800_000_000).unwrap(),
+        started: 1_800_000_000,
     };
     let builder = Root { tree: &export.tree, contents: &export.contents };
     let selected = manifest(builder, Root { tree: &base(), contents: &Memory::default() }, &options).unwrap();

@@ -262,7 +262,7 @@ impl Work for DkmsWork {
             return Ok(Harvest { delta, record });
         }
         let base = Root { tree: view.tree, contents: view.contents };
-        let (selected, mut names, notes) = userspace(&packages, self, export, base, target.epoch)?;
+        let (selected, mut names, notes) = userspace(&packages, self, export, base)?;
         let image = view.tree.clone().apply(&selected.delta())?;
         self.paired(target.family, &delta, &selected.manifest.packages, &image)?;
         record.notes.extend(notes);

@@ -62,12 +62,11 @@ impl Work for PackagesWork {
         }
     }
 
-    fn harvest(&self, export: &Export, target: &Target, view: View<'_>) -> Result<Harvest, HarvestError> {
+    fn harvest(&self, export: &Export, _: &Target, view: View<'_>) -> Result<Harvest, HarvestError> {
         let inside = |path: &str| TreePath::new(path);
         let options = CaptureOptions {
             marker: inside(MARKER)?,
             mounts: vec![inside(INPUT)?, inside(STATE)?],
-            epoch: target.epoch,
             tmpfiles: place(view.tree, Self::KIND)?,
         };
         let captured = capture(view.base, view.contents, export, &options)?;

@@ -8,6 +8,7 @@ use oci_assemble::pkgdb::{self, PkgDbError};
 use oci_assemble::tree::{MergeError, TreePath};
 
 use super::dkms::DkmsWork;
+use super::script::MARKER;
 use crate::capture::Export;
 use crate::manifest::{ManifestError, ManifestOptions, Root, Selected, manifest};
 
@@ -35,6 +36,9 @@ pub enum UserspaceError {
     /// The files do not fit together.
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// The run did not say when it started.
+    #[error("{MARKER} is not in what the builder exported")]
+    NoMarker,
     /// A library is nowhere.
     #[error("{program} needs the library {library}, which neither the base nor any fetched package has")]
     Library {
@@ -45,23 +49,23 @@ pub enum UserspaceError {
     },
 }
 
-/// The files of `packages`, for the stage of `work`, and of the packages with libraries that they need and `base` lacks. With the names of all of
-/// them, and notes about those.
+/// The files of `packages`, for the stage of `work`, and of the packages with libraries that they need and `base` lacks.
+/// With the names of all of them, and notes about those.
 pub(super) fn userspace(
     packages: &[String],
     work: &DkmsWork,
     export: &Export,
     base: Root<'_>,
-    epoch: oci_assemble::image::Epoch,
 ) -> Result<(Selected, Vec<String>, Vec<String>), UserspaceError> {
     let builder = Root { tree: &export.tree, contents: &export.contents };
     let installed = pkgdb::read(builder.tree, builder.contents)?.ok_or(ManifestError::NoDatabase)?;
+    let started = export.tree.at(MARKER).ok_or(UserspaceError::NoMarker)?.meta.mtime;
     let mut options = ManifestOptions {
         stage: work.stage.clone(),
         packages: packages.to_vec(),
         overrides: work.overrides.clone(),
         accounts: work.accounts.clone(),
-        epoch,
+        started,
     };
     let mut notes = Vec::new();
     for _ in 0..ROUNDS_MAX {

@@ -53,8 +53,6 @@ pub struct CaptureOptions {
     /// Directories and files that the container engine made to mount something on: they are no part of the result either,
     /// with all below. podman makes those that the image lacks, and exports them empty.
     pub mounts: Vec<TreePath>,
-    /// The date of everything that the run made itself.
-    pub epoch: Epoch,
     /// The file that takes lines for directories in `/var`: `usr/lib/tmpfiles.d/NAME.conf`.
     pub tmpfiles: TreePath,
 }
@@ -115,19 +113,14 @@ pub fn capture(
     let all = journal::settled(all, &export.tree, &export.contents)?;
     let Scrubbed { delta, state, report } = scrub(&all, base, started)?;
     let delta = date(&delta, started, Epoch::UNDATED);
-    let delta = date_accounts(delta, base, &sources, options.epoch)?;
+    let delta = date_accounts(delta, base, &sources)?;
     let delta = make_state(delta, &state, base, export, &sources, options)?;
     let Settled { removals, delta, left_out } = settle(&delta, base);
     Ok(Captured { removals, delta, report, left_out })
 }
 
-/// Gives accounts made in the run the epoch's day in `/etc/shadow`.
-fn date_accounts(
-    mut delta: TreeDelta,
-    base: &FileTree,
-    contents: &dyn Contents,
-    epoch: Epoch,
-) -> Result<TreeDelta, CaptureError> {
+/// Takes the day of the run off accounts in `/etc/shadow`.
+fn date_accounts(mut delta: TreeDelta, base: &FileTree, contents: &dyn Contents) -> Result<TreeDelta, CaptureError> {
     let Ok(path) = TreePath::new(SHADOW) else { return Ok(delta) };
     let Some(content) = delta.entries().get(&path).and_then(Inode::content) else { return Ok(delta) };
     let mut alone = FileTree::new();
@@ -135,7 +128,7 @@ fn date_accounts(
     let new = whole(&alone, contents, &path, TEXT_MAX)?;
     let known = base.behind(&path).filter(|inode| inode.content().is_some());
     let old = known.map(|_| whole(base, contents, &path, TEXT_MAX)).transpose()?.unwrap_or_default();
-    let text = last_changes(&old, &new, epoch);
+    let text = last_changes(&old, &new);
     let content = Content::of(text);
     let meta = delta.entries().get(&path).map(|inode| inode.meta.clone()).unwrap_or_default();
     let dated = Inode::file(meta, content);

@@ -2,21 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use oci_assemble::image::Epoch;
-
-/// Seconds of a day.
-const DAY: i64 = 86_400;
 /// Number of the field with the day (shadow(5)), from 0.
 const CHANGED: usize = 2;
 
 /// `new` with days that do not tell when the run was.
 ///
 /// A line that differs from the one of the same account in `old` by the day alone becomes that line. Any other line
-/// that `old` does not have gets the epoch's day, unless its day is empty (no ageing) or 0 (must be changed at the next
-/// login). Order, other fields and lines that are no entries stay as they are.
-pub fn last_changes(old: &[u8], new: &[u8], epoch: Epoch) -> Vec<u8> {
+/// that `old` does not have loses its day, as rpm-ostree takes it off: such passwords do not age. It keeps a 0 (must be
+/// changed at the next login). Order, other fields and lines that are no entries stay as they are.
+pub fn last_changes(old: &[u8], new: &[u8]) -> Vec<u8> {
     let known: BTreeMap<&[u8], &[u8]> = lines(old).map(|line| (name(line), line)).collect();
-    let day = (epoch.seconds() / DAY).to_string().into_bytes();
     let dated = |line: &[u8]| -> Vec<u8> {
         let known = known.get(name(line)).copied();
         if known == Some(line) {
@@ -29,7 +24,7 @@ pub fn last_changes(old: &[u8], new: &[u8], epoch: Epoch) -> Vec<u8> {
         {
             return line.to_vec();
         }
-        *field = &day;
+        *field = b"";
         let dated = [fields.join(&b':'), end.to_vec()].concat();
         known.filter(|known| without_day(known) == without_day(line)).map_or(dated, <[u8]>::to_vec)
     };
@@ -55,11 +50,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_are_the_epochs_or_the_bases() {
+    fn days_are_the_bases_or_none() {
         let old = "root:*:19000:0:99999:7:::\nbin:!:19000::::::\nsame:*:19000:0:::::\n";
         let new = "root:*:20777:0:99999:7:::\nsame:*:19000:0:::::\nbin:!!:20777::::::\nnew:!*:20777::::::\nold:!*:::::::\nnow:!*:0::::::\n+\nlast:!:20777:";
-        let expected = "root:*:19000:0:99999:7:::\nsame:*:19000:0:::::\nbin:!!:10::::::\nnew:!*:10::::::\nold:!*:::::::\nnow:!*:0::::::\n+\nlast:!:10:";
-        let dated = last_changes(old.as_bytes(), new.as_bytes(), Epoch::new(10 * DAY + 5).unwrap());
+        let expected = "root:*:19000:0:99999:7:::\nsame:*:19000:0:::::\nbin:!!:::::::\nnew:!*:::::::\nold:!*:::::::\nnow:!*:0::::::\n+\nlast:!::";
+        let dated = last_changes(old.as_bytes(), new.as_bytes());
         assert_eq!(String::from_utf8(dated).unwrap(), expected);
     }
 }

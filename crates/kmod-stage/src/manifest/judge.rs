@@ -64,7 +64,8 @@ pub(super) struct Judge<'a> {
     pub(super) overrides: Vec<TreePath>,
     /// Names of units that packages and base have.
     pub(super) units: BTreeSet<String>,
-    pub(super) epoch: Epoch,
+    /// The start of the run.
+    pub(super) started: i64,
     rules: Vec<(&'static Rule, Vec<Places>)>,
 }
 
@@ -74,7 +75,7 @@ impl<'a> Judge<'a> {
         owners: Owners,
         overrides: Vec<TreePath>,
         units: BTreeSet<String>,
-        epoch: Epoch,
+        started: i64,
     ) -> Self {
         let places = |rule: &Rule| match rule.means {
             Means::Paths(patterns) | Means::Named { below: patterns, .. } => {
@@ -83,7 +84,7 @@ impl<'a> Judge<'a> {
             _ => Vec::new(),
         };
         let rules = RULES.iter().map(|rule| (rule, places(rule))).collect();
-        Self { builder, base, owners, overrides, units, epoch, rules }
+        Self { builder, base, owners, overrides, units, started, rules }
     }
 
     /// What becomes of a listed path.
@@ -139,7 +140,7 @@ impl<'a> Judge<'a> {
     pub(super) fn led(&self, inode: &Inode) -> Result<Inode, super::UnknownOwner> {
         let mut led = inode.clone();
         led.meta.xattrs.retain(|name, _| is_exported(name));
-        if led.is_directory() || led.meta.mtime > self.epoch.seconds() {
+        if led.is_directory() || led.meta.mtime >= self.started {
             led.meta.mtime = Epoch::UNDATED.seconds();
         }
         if matches!(led.kind, Kind::Symlink(_)) {

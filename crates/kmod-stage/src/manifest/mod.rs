@@ -74,8 +74,8 @@ pub struct ManifestOptions {
     pub overrides: Vec<TreePath>,
     /// Users and groups that the recipe declares.
     pub accounts: Accounts,
-    /// The date of the image: what is younger was written in the builder.
-    pub epoch: Epoch,
+    /// The start of the run that installed them, seconds since 1970: what is no older was written by it.
+    pub started: i64,
 }
 
 /// The files of packages installed in `builder`, as content of an image on `base`.
@@ -92,7 +92,7 @@ pub fn manifest(builder: Root<'_>, base: Root<'_>, options: &ManifestOptions) ->
         end.unwrap_or_else(|_| path.clone())
     });
     let units = unit_names(base.tree, &listed);
-    let judge = Judge::new((builder, base), owners, overrides.collect(), units, options.epoch);
+    let judge = Judge::new((builder, base), owners, overrides.collect(), units, options.started);
 
     let mut gathered = Gathered::default();
     for (package, path) in packages.unplaced().filter(|(package, _)| chosen.contains(package)) {

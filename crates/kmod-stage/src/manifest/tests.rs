@@ -50,7 +50,7 @@ fn options(packages: &[&str]) -> ManifestOptions {
         packages: packages.iter().map(|name| (*name).to_owned()).collect(),
         overrides: Vec::new(),
         accounts: Accounts::default(),
-        epoch: Epoch::new(1000).unwrap(),
+        started: 1000,
     }
 }
 

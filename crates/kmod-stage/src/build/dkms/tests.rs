@@ -29,6 +29,7 @@ fn work(modules: &[&str], userspace: &[&str]) -> DkmsWork {
 /// A builder in which dkms made `modules`, with an installed package `tool`.
 fn builder(modules: &[&str]) -> FileTree {
     let mut tree = FileTree::new();
+    add_file(&mut tree, super::super::script::MARKER, 0o644, "");
     for name in modules {
         let module = TestModule { name, ..TestModule::default() };
         add_file(&mut tree, &format!("{MODULES_OF_X}/{name}.ko"), 0o644, module.build());
