@@ -45,7 +45,7 @@ impl Normalizing {
             return Ok((Cow::Borrowed(tree), None));
         };
         self.ui.say(&format!(
-            "{}: times of installation of {} packages set to their times of building; nothing else is changed",
+            "{}: times of installation of {} packages set to their times of building; what else rpm reads of it is as before",
             done.path, done.packages
         ));
         if done.keys > 0 {

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use oci_assemble::image::ImageReference;
 use oci_assemble::layer::Gate;
+use oci_assemble::pkgdb::{self, DbKind};
 use oci_assemble::store::CacheDir;
 use oci_assemble::store::layers::{HeldLayers, HoldOptions, ReadOptions};
+use oci_assemble::tree::{Content, FileTree, TreePath};
 
 use crate::cmd::plan::index_cache;
 use crate::env;
@@ -34,14 +36,23 @@ pub(crate) struct Unpacking<'a> {
     pub(crate) destination: &'a ImageReference,
     pub(crate) cache: Option<&'a Arc<CacheDir>>,
     pub(crate) jobs: NonZero<usize>,
+    /// Whether rpm's database will be normalized, which takes memory of its own.
+    pub(crate) normalizes: bool,
     pub(crate) ui: Ui,
 }
+
+/// The part of the cap that is left for normalizing rpm's database, where that is wanted.
+const NORMALIZING_PART: u64 = 4;
+/// Bytes of memory for each byte of rpm's database that is normalized: what is read, the new one while it is filled, and both
+/// as `SQLite` holds them. (Measured: 3.3.)
+const NORMALIZING: u64 = 4;
 
 impl Uncompressed {
     /// Decompresses the layers of `image`, which has such entries as far as that is known.
     pub(crate) fn open(image: &OpenedImage, entries: Entries, unpacking: &Unpacking<'_>) -> Result<Self, Failure> {
-        let Unpacking { memory: asked, destination, cache, jobs, ui } = *unpacking;
-        refuse_below(asked, entries, &image.name)?;
+        let Unpacking { memory: asked, destination, cache, jobs, normalizes, ui } = *unpacking;
+        let usable = |cap: u64| if normalizes { cap - cap / NORMALIZING_PART } else { cap };
+        refuse_below(asked, usable, entries.least(), &format!("cutting {}", image.name))?;
         let (share, least) = (env::memory_share(), entries.least());
         if asked.is_none() && share < least {
             let (share, least) = (bytes(share), bytes(least));
@@ -49,7 +60,7 @@ impl Uncompressed {
             ui.say(&format!("warning: cutting {} takes {least}, {text} ({share})", image.name));
         }
         let cap = asked.unwrap_or(share);
-        let memory = Memory::divide(cap, entries, jobs);
+        let memory = Memory::divide(usable(cap), entries, jobs);
         let place = spill_dir(destination);
         let spill = MadeDir::open(&place)?;
         let pairs: Vec<_> = image.image.layers().map(|(descriptor, diff_id)| (descriptor.clone(), *diff_id)).collect();
@@ -74,8 +85,18 @@ impl Uncompressed {
             let failure = Failure::of(Class::Data, format!("reading the layers of {}", image.name), error);
             hint.into_iter().fold(failure, Failure::hint)
         })?;
-        refuse_below(asked, Entries { count: held.tree().len() as u64, ..entries }, &image.name)?;
-        Ok(Self { layers: held, cap, entries, jobs, _spill: spill })
+        let found = Entries { count: held.tree().len() as u64, ..entries };
+        refuse_below(asked, usable, found.least(), &format!("cutting {}", image.name))?;
+        if normalizes {
+            let part = database(held.tree()).saturating_mul(NORMALIZING);
+            refuse_below(
+                asked,
+                |cap| cap / NORMALIZING_PART,
+                part,
+                &format!("normalizing the rpm database of {}", image.name),
+            )?;
+        }
+        Ok(Self { layers: held, cap: usable(cap), entries, jobs, _spill: spill })
     }
 
     /// The layers and what they merge to.
@@ -89,12 +110,22 @@ impl Uncompressed {
     }
 }
 
-/// Refuses a cap that is less than an image of such entries takes.
-fn refuse_below(cap: Option<u64>, entries: Entries, name: &str) -> Result<(), Failure> {
-    let least = entries.least();
-    let Some(cap) = cap.filter(|cap| *cap < least) else { return Ok(()) };
-    let text = format!("--memory is {}, and cutting {name} takes {}", bytes(cap), bytes(least));
-    let hint = format!("give --memory {}M or more; what does not fit goes to a file", least.div_ceil(1 << 20));
+/// Bytes of rpm's database in `tree`, with its log.
+fn database(tree: &FileTree) -> u64 {
+    let Some(location) = pkgdb::detect(tree).filter(|location| location.kind == DbKind::RpmSqlite) else { return 0 };
+    let log = TreePath::new([location.path.as_bytes(), b"-wal"].concat()).unwrap_or_default();
+    [&location.path, &log].into_iter().filter_map(|path| tree.content(path)).map(Content::size).sum()
+}
+
+/// Refuses a cap of which less is `usable` than `what` takes.
+fn refuse_below(cap: Option<u64>, usable: impl Fn(u64) -> u64, least: u64, what: &str) -> Result<(), Failure> {
+    let Some(cap) = cap.filter(|cap| usable(*cap) < least) else { return Ok(()) };
+    let mut enough = least;
+    while usable(enough) < least {
+        enough += enough / 8 + 1;
+    }
+    let text = format!("--memory is {}, and {what} takes {}", bytes(cap), bytes(enough));
+    let hint = format!("give --memory {}M or more; what does not fit goes to a file", enough.div_ceil(1 << 20));
     Err(Failure::new(Class::Usage, text).hint(hint))
 }
 

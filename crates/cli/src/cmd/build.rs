@@ -40,6 +40,9 @@ use crate::works;
 /// The annotation that names what a layer of ours holds.
 pub(crate) const LAYER_ANNOTATION: &str = "io.assemble.layer";
 
+/// Changes when images of the same inputs do. (2: layers depend on their content alone.)
+const FORM: &str = "image 2";
+
 /// How close to the scan an input may have changed, in nanoseconds, for its state to prove anything: file systems date
 /// changes by a clock that ticks a few hundred times a second, some only every two seconds.
 const CLOCK_GRAIN: i128 = 2_000_000_000;
@@ -202,6 +205,7 @@ fn make(
     let recut = Recut::new(job, args, &prepared, cache, blobs, ui)?;
     let key = wire::build_key(&[
         TOOL,
+        FORM,
         &job.recipe().digest().to_string(),
         &prepared.base.digest.to_string(),
         &prepared.epoch.to_string(),
@@ -219,7 +223,8 @@ fn make(
     }
     held.check_sources(job)?;
     held.warn(ui);
-    let unpacking = Unpacking { memory: args.memory, destination: &prepared.output, cache, jobs, ui };
+    let normalizes = recut.as_ref().is_some_and(Recut::normalizes);
+    let unpacking = Unpacking { memory: args.memory, destination: &prepared.output, cache, jobs, normalizes, ui };
     let built = assemble(job, &prepared, recut.as_ref(), &unpacking)?;
     if let Some(cache) = cache
         && !built.of_machine

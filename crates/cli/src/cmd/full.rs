@@ -96,6 +96,11 @@ impl Recut {
         Ok(Some(Self { max, map, map_digest, previous, normalizing }))
     }
 
+    /// Whether rpm's database is normalized.
+    pub(crate) fn normalizes(&self) -> bool {
+        self.normalizing.wanted
+    }
+
     /// Everything that decides how the image is cut, and is not in the recipe.
     pub(crate) fn identity(&self) -> String {
         let record = self.previous.as_ref().map(|previous| previous.recorded.to_json()).unwrap_or_default();

@@ -53,7 +53,14 @@ pub(crate) fn run(args: &RechunkArgs, ui: Ui, cache: Option<&Path>) -> Result<()
         let ratio = chunking::ratio(&image.image, layers.tree());
         return show(&cut, &image, &normal, ratio, previous.as_ref(), ui);
     }
-    let unpacking = Unpacking { memory: args.memory, destination: &destination, cache: cache.as_ref(), jobs, ui };
+    let unpacking = Unpacking {
+        memory: args.memory,
+        destination: &destination,
+        cache: cache.as_ref(),
+        jobs,
+        normalizes: args.normalize_rpmdb,
+        ui,
+    };
     let source = Uncompressed::open(&image, Entries::cut(&image.image), &unpacking)?;
     let held = source.layers();
     let jobs = source.jobs(held.tree().len());

@@ -16,7 +16,7 @@ use crate::scene::{Run, Scene};
 
 const DATABASE: &str = "usr/lib/sysimage/rpm/rpmdb.sqlite";
 const SAYS: &str = "/usr/lib/sysimage/rpm/rpmdb.sqlite: times of installation of 2 packages set to their times of \
-                    building; nothing else is changed";
+                    building; what else rpm reads of it is as before";
 const RECIPE: &str = "[layers]\nmode = \"full\"\nmax = 6\nnormalize_rpmdb = true\n";
 
 /// Whether rpm is there; in continuous integration it must be.
@@ -123,7 +123,12 @@ fn the_same_packages_installed_again_are_the_same_layers() {
     assert_ne!(tree(&scene, "plain").1, tree(&scene, "plain-next").1);
 
     let wanted = &["--normalize-rpmdb"][..];
-    let run = cut(&scene, "early", "normal", "none", wanted);
+    // A quarter of the cap is for it.
+    let words = ["rechunk", "oci:early:latest", "oci:x:latest", "--memory", "192M"];
+    assert_eq!(scene.run(&[&words[..], &["--dry-run"]].concat()).code, 0);
+    let refused = scene.run(&[&words[..], wanted].concat());
+    assert!(refused.code == 2 && refused.stderr.contains("and cutting oci:early:latest takes"), "{refused:?}");
+    let run = cut(&scene, "early", "normal", "none", &[wanted, &["--memory", "300M"]].concat());
     assert!(run.stderr.contains(SAYS), "{run:?}");
     let words = [wanted, &["--dry-run", "--json"]].concat();
     let (_, plan) = cut(&scene, "late", "next", "oci:normal:latest", &words).json();
