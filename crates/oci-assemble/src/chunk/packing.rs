@@ -23,8 +23,8 @@ pub use history::{Kept, after};
 /// The most bytes of a shared layer with a catch-all in it, before compression: ten new bytes move no more. This much where
 /// a quarter of the layers is enough for it.
 pub const CATCH_ALL_MAX: u64 = 4 << 20;
-/// The same where that is not enough, or a layer grew. All layers but one of [`CONTENTS_PART`] may be spent on it; where that
-/// is not enough either, the limit doubles until it is.
+/// The same where that is not enough, or a layer grew. All layers but a quarter may be spent on it; where that is
+/// not enough either, the limit doubles until it is.
 pub const CATCH_ALL_GROWN: u64 = 8_000_000;
 /// The part of all layers that catch-alls may take for the first.
 const CATCH_ALL_PART: usize = 4;
