@@ -67,15 +67,15 @@ fn files_are_read_out_of_the_tar() {
     assert_eq!(
         shape(&delta),
         [
-            "/usr dir 0755 0:0 86400",
-            "/usr/bin dir 0755 0:0 86400",
-            "/usr/bin/also file 0644 0:0 86400",
-            "/usr/bin/empty file 0644 0:0 86400",
+            "/usr dir 0755 0:0 0",
+            "/usr/bin dir 0755 0:0 0",
+            "/usr/bin/also file 0644 0:0 0",
+            "/usr/bin/empty file 0644 0:0 0",
             "/usr/bin/old file 0644 0:0 1000000000",
-            "/usr/bin/same file 0644 0:0 86400",
-            "/usr/bin/tool hardlink 0644 0:0 86400 to=/usr/bin/also",
-            "/usr/lib/tmpfiles.d/tools.conf file 0644 0:0 86400",
-            "/var dir 0755 0:0 86400",
+            "/usr/bin/same file 0644 0:0 0",
+            "/usr/bin/tool hardlink 0644 0:0 0 to=/usr/bin/also",
+            "/usr/lib/tmpfiles.d/tools.conf file 0644 0:0 0",
+            "/var dir 0755 0:0 0",
         ]
     );
     assert!(removals.is_empty() && left_out.is_empty() && report.count() == 2, "{report:?}");
@@ -267,12 +267,12 @@ fn a_container_gives_what_its_script_changed() {
         r"security.capability=\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
     let mut expected = vec![
         "/usr/share/gone whiteout".to_owned(),
-        "/etc/group file 0755 0:0 86400".into(),
-        "/etc/passwd file 0755 0:0 86400".into(),
-        "/etc/shadow file 0755 0:0 86400".into(),
+        "/etc/group file 0755 0:0 0".into(),
+        "/etc/passwd file 0755 0:0 0".into(),
+        "/etc/shadow file 0755 0:0 0".into(),
         format!("/usr/bin/shipped file 0644 0:0 1000000000 {capability}"),
-        "/usr/lib/tmpfiles.d/tools.conf file 0644 0:0 86400".into(),
-        "/usr/share/dir symlink 0777 0:0 86400 to=kept".into(),
+        "/usr/lib/tmpfiles.d/tools.conf file 0644 0:0 0".into(),
+        "/usr/share/dir symlink 0777 0:0 0 to=kept".into(),
         "/usr/share/one file 0600 0:0 0".into(),
     ];
     // Storage drivers without layers keep links together that overlayfs breaks when one name of a file changes.
@@ -287,7 +287,7 @@ fn a_container_gives_what_its_script_changed() {
     assert_eq!(removals.dump(), "/usr/share/dir whiteout\n");
     assert!(left_out.is_empty(), "{left_out:?}");
     let read = |name: &str| text(&export.contents, delta.entries()[&path(name)].content().unwrap()).unwrap();
-    assert_eq!(read("etc/shadow"), "root:*:19000:0:99999:7:::\ntool:!:1::::::\n");
+    assert_eq!(read("etc/shadow"), "root:*:19000:0:99999:7:::\ntool:!:::::::\n");
     assert!(read("usr/lib/tmpfiles.d/tools.conf").ends_with("\nd /var/lib/tool 0755 tool tool -\n"));
     assert_eq!(read("usr/bin/shipped"), "one\n");
     let rules: Vec<&str> = report.0.iter().map(|dropped| dropped.rule.pattern).collect();
