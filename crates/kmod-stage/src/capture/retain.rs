@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use oci_assemble::tree::{Inode, Kind, TreeDelta, TreePath};
 
-/// The entries and marks of `delta` at paths that are to stay. What has several names and loses the first
-/// stays under its next one.
+/// The entries and marks of `delta` at paths that are to stay. What has several names and loses the first stays under its
+/// next one.
 pub(super) fn retain(delta: &TreeDelta, stays: impl Fn(&TreePath) -> bool) -> TreeDelta {
     let mut kept = TreeDelta::new();
     let mut owners: BTreeMap<&TreePath, &TreePath> = BTreeMap::new();

@@ -145,8 +145,7 @@ impl Gathered {
         }
     }
 
-    /// The kept paths as a delta. Of what has several names in the builder, the first that is kept is
-    /// the inode.
+    /// The kept paths as a delta. Of what has several names in the builder, the first that is kept is the inode.
     pub(super) fn files(&mut self) -> TreeDelta {
         for names in self.groups.values_mut() {
             names.sort();

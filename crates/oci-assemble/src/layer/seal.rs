@@ -129,9 +129,9 @@ pub fn seal<W: Write>(
     Sealer::new(options).seal(draft, contents, sink)
 }
 
-/// Writes a delta as it stands into `sink`: no parents are added, no rule for images is applied. That is for a delta that is kept to become a draft later. A tar stream cannot say every delta (an attribute
-/// with `=` in its name, a file whose name begins with `.wh.`), so a caller that needs it back exactly compares it with
-/// what [`index`](super::index()) reads.
+/// Writes a delta as it stands into `sink`: no parents are added, no rule for images is applied. That is for a delta that
+/// is kept to become a draft later. A tar stream cannot say every delta (an attribute with `=` in its name, a file whose
+/// name begins with `.wh.`), so a caller that needs it back exactly compares it with what [`index`](super::index()) reads.
 ///
 /// Law: the same delta, contents and compression give the same [`Sealed`].
 pub fn seal_delta<W: Write>(

@@ -57,8 +57,8 @@ impl Inodes {
         }
     }
 
-    /// The map of inodes that are in path order; `None` when they are not, or a hardlink points at no earlier
-    /// inode that can have names.
+    /// The map of inodes that are in path order; `None` when they are not, or a hardlink points at no earlier inode that can
+    /// have names.
     pub(super) fn from_sorted(sorted: Vec<(TreePath, Inode)>) -> Option<Self> {
         if !sorted.is_sorted_by(|(one, _), (next, _)| one < next) {
             return None;

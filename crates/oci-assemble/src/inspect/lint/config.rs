@@ -22,7 +22,10 @@ pub(super) fn drop_ins(subject: &Subject, name: &str) -> Result<Vec<(TreePath, S
             }
         }
     }
-    let masked = |path: &TreePath| matches!(subject.tree.behind(path).map(|inode| &inode.kind), Some(Kind::Symlink(to)) if **to == *b"/dev/null");
+    let masked = |path: &TreePath| {
+        let kind = subject.tree.behind(path).map(|inode| &inode.kind);
+        matches!(kind, Some(Kind::Symlink(to)) if **to == *b"/dev/null")
+    };
     chosen
         .into_values()
         .filter(|path| !masked(path))

@@ -1,8 +1,8 @@
 //! What a recipe's tables put into the image, as deltas.
 //!
-//! Every function is pure: tables, the tree so far and the epoch in, a [`TreeDelta`] out. Generated files belong to
-//! root, have mode 0644, have the time they are asked for and are named for the image (`50-assemble-NAME`), so that an image built
-//! upon another adds its files beside those of the other. Parent directories are left to the draft of the layer.
+//! Every function is pure: tables, the tree so far and a time for files in, a [`TreeDelta`] out. Generated files belong
+//! to root, have mode 0644 and that time, and are named for the image (`50-assemble-NAME`), so that an image built upon
+//! another adds its files beside those of the other. Parent directories are left to the draft of the layer.
 //!
 //! [`configuration`] makes all of it at once.
 
