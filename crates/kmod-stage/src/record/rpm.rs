@@ -7,10 +7,9 @@ use std::collections::BTreeSet;
 use std::io::Cursor;
 
 use oci_assemble::image::Epoch;
-use oci_assemble::pkgdb::rpm::{Header, settled};
+use oci_assemble::pkgdb::rpm::{Header, distrust, settled};
 use oci_assemble::plan::step::View;
 use oci_assemble::tree::{Content, Inode, Meta, TreeDelta, TreePath};
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 
 use super::{Kept, RECORD, RecordError};
@@ -26,17 +25,9 @@ const NAME: u32 = 1000;
 /// A database in memory; nothing in its schema runs when it is changed.
 fn open(bytes: Vec<u8>) -> rusqlite::Result<Connection> {
     let mut database = Connection::open_in_memory()?;
+    distrust(&database)?;
     let size = bytes.len();
     database.deserialize_read_exact(c"main", Cursor::new(bytes), size, false)?;
-    for (setting, value) in [
-        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
-        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
-        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
-        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
-        (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false),
-    ] {
-        database.set_db_config(setting, value)?;
-    }
     Ok(database)
 }
 
@@ -78,6 +69,30 @@ fn remove(database: &Connection, tables: &BTreeSet<String>, number: i64) -> rusq
     database.execute("DELETE FROM Packages WHERE hnum = ?1", params![number]).map(drop)
 }
 
+/// Copies the package `number` and its rows of `tables`; it becomes `under`, or what is free.
+fn copy(
+    from: &Connection,
+    number: i64,
+    to: &Connection,
+    under: Option<i64>,
+    tables: &BTreeSet<String>,
+) -> rusqlite::Result<()> {
+    let blob: Vec<u8> =
+        from.query_row("SELECT blob FROM Packages WHERE hnum = ?1", params![number], |row| row.get(0))?;
+    to.execute("INSERT INTO Packages(hnum, blob) VALUES (?1, ?2)", params![under, blob])?;
+    let here = to.last_insert_rowid();
+    for table in tables {
+        let mut rows = from.prepare(&format!("SELECT key, idx FROM \"{table}\" WHERE hnum = ?1 ORDER BY rowid"))?;
+        let mut rows = rows.query(params![number])?;
+        let mut insert = to.prepare(&format!("INSERT INTO \"{table}\"(key, hnum, idx) VALUES (?1, ?2, ?3)"))?;
+        while let Some(row) = rows.next()? {
+            let (key, index): (rusqlite::types::Value, i64) = (row.get(0)?, row.get(1)?);
+            insert.execute(params![key, here, index])?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn taken(
     names: &[String],
     export: &Export,
@@ -86,19 +101,25 @@ pub(super) fn taken(
 ) -> Result<TreeDelta, RecordError> {
     let wrong = |source| RecordError::Sqlite { path: path.clone(), source };
     let bytes = settled(&export.tree, &export.contents, path)?;
-    let mut database = open(bytes).map_err(wrong)?;
+    let database = open(bytes).map_err(wrong)?;
     let known = packages(&database).map_err(wrong)?;
     if let Some(name) = names.iter().find(|name| known.iter().all(|(_, own)| own != *name)) {
         return Err(RecordError::NoPackage { name: name.clone() });
     }
-    let mut alone = || -> rusqlite::Result<Vec<u8>> {
+    let alone = || -> rusqlite::Result<Vec<u8>> {
+        let mut own = Connection::open_in_memory()?;
         let tables = indexes(&database)?;
-        database.execute_batch("BEGIN")?;
-        for (number, _) in known.iter().filter(|(_, name)| !names.contains(name)) {
-            remove(&database, &tables, *number)?;
+        own.execute_batch("BEGIN; CREATE TABLE Packages(hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)")?;
+        for table in &tables {
+            own.execute_batch(&format!(
+                "CREATE TABLE \"{table}\"(key, hnum, idx); CREATE INDEX \"{table}_hnum\" ON \"{table}\"(hnum)"
+            ))?;
         }
-        database.execute_batch("COMMIT; VACUUM")?;
-        Ok(database.serialize(c"main")?.to_vec())
+        for (number, _) in known.iter().filter(|(_, name)| names.contains(name)) {
+            copy(&database, *number, &own, Some(*number), &tables)?;
+        }
+        own.execute_batch("COMMIT")?;
+        Ok(own.serialize(c"main")?.to_vec())
     };
     let bytes = alone().map_err(wrong)?;
     let mut delta = TreeDelta::new();
@@ -136,21 +157,9 @@ fn merged(image: Vec<u8>, own: Vec<u8>) -> rusqlite::Result<Vec<u8>> {
     for (number, _) in packages(&database)?.iter().filter(|(_, name)| new.iter().any(|(_, own)| own == name)) {
         remove(&database, &tables, *number)?;
     }
+    let tables = indexes(&own)?.intersection(&tables).cloned().collect();
     for (number, _) in &new {
-        let blob: Vec<u8> =
-            own.query_row("SELECT blob FROM Packages WHERE hnum = ?1", params![number], |row| row.get(0))?;
-        database.execute("INSERT INTO Packages(blob) VALUES (?1)", params![blob])?;
-        let here = database.last_insert_rowid();
-        for table in indexes(&own)?.intersection(&tables) {
-            let mut rows = own.prepare(&format!("SELECT key, idx FROM \"{table}\" WHERE hnum = ?1 ORDER BY rowid"))?;
-            let mut rows = rows.query(params![number])?;
-            let mut insert =
-                database.prepare(&format!("INSERT INTO \"{table}\"(key, hnum, idx) VALUES (?1, ?2, ?3)"))?;
-            while let Some(row) = rows.next()? {
-                let (key, index): (rusqlite::types::Value, i64) = (row.get(0)?, row.get(1)?);
-                insert.execute(params![key, here, index])?;
-            }
-        }
+        copy(&own, *number, &database, None, &tables)?;
     }
     database.execute_batch("COMMIT")?;
     Ok(database.serialize(c"main")?.to_vec())

@@ -202,3 +202,37 @@ fn rpm_has_them_as_if_it_had_installed_them() {
     assert_eq!(after, with(&tree, &["tool", "tool-libs"], &builder).unwrap(), "the same again");
     assert!(matches!(with(&tree, &["none"], &builder), Err(RecordError::NoPackage { .. })));
 }
+
+/// SQLite runs expressions of a schema when it looks at rows; this one would take hours.
+#[test]
+fn expressions_in_the_schema_of_an_image_do_not_run() {
+    let database = |name: &str, more: &str| {
+        let mut database = rusqlite::Connection::open_in_memory().unwrap();
+        // The smallest header: one entry, the name.
+        let mut blob = [0, 0, 0, 1, 0, 0, 0, 6, 0, 0, 3, 232, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0, 1].to_vec();
+        blob.extend([name.as_bytes(), b"\0"].concat());
+        let tables = "CREATE TABLE Packages(hnum INTEGER PRIMARY KEY, blob BLOB); CREATE TABLE Name(key, hnum, idx)";
+        database.execute_batch(tables).unwrap();
+        database.execute("INSERT INTO Packages VALUES (3, ?1)", [blob]).unwrap();
+        database.execute("INSERT INTO Name VALUES (?1, 3, 0)", [name]).unwrap();
+        database.execute_batch(more).unwrap();
+        database.serialize("main").unwrap().to_vec()
+    };
+    let slow = "instr(hex(zeroblob(20000000)), hex(zeroblob(10000000))||''1'')";
+    let schema = |columns: &str| {
+        format!(
+            "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE TABLE Name({columns})' WHERE name = 'Name'"
+        )
+    };
+    let checked = schema(&format!("key, hnum, idx, CHECK({slow} = 0)"));
+    let image = |more: &str| {
+        let mut tree = FileTree::new();
+        add_file(&mut tree, RPM, 0o644, database("other", more));
+        tree
+    };
+    let builder = |more: &str| export(&[(RPM.to_owned(), database("tools", more))]);
+    with(&image(""), &["tools"], &builder("")).unwrap();
+    for (image, builder) in [(image(&checked), builder("")), (image(""), builder(&checked))] {
+        assert!(matches!(with(&image, &["tools"], &builder), Err(RecordError::Sqlite { .. })));
+    }
+}

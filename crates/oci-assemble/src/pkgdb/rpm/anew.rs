@@ -7,10 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 
-use super::sqlite::{PACKAGES_MAX, confine};
+use super::sqlite::{PACKAGES_MAX, distrust};
 
 /// The table of packages, as rpm makes it.
 const PACKAGES: &str = "CREATE TABLE 'Packages' (hnum INTEGER PRIMARY KEY AUTOINCREMENT,blob BLOB NOT NULL)";
@@ -94,17 +93,8 @@ pub(super) fn anew(
 /// A new database, with that of `bytes` beside it as `image`, which nothing changes.
 fn open(bytes: Vec<u8>) -> rusqlite::Result<Connection> {
     let mut database = Connection::open_in_memory()?;
-    for (setting, value) in [
-        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
-        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
-        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
-        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
-        (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false),
-    ] {
-        database.set_db_config(setting, value)?;
-    }
     database.execute_batch("ATTACH ':memory:' AS image")?;
-    confine(&database)?;
+    distrust(&database)?;
     let size = bytes.len();
     database.deserialize_read_exact(c"image", Cursor::new(bytes), size, true)?;
     Ok(database)

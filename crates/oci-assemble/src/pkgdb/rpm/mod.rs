@@ -7,6 +7,7 @@ mod times;
 mod wal;
 
 pub use header::{Header, HeaderError};
+pub use sqlite::distrust;
 pub use times::{BuildTimes, normal, with_build_times};
 
 use std::io::Cursor;

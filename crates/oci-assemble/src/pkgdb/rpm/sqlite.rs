@@ -18,12 +18,21 @@ const STATEMENT_MAX: i32 = 512;
 /// The most packages accepted: ten times what Fedora has in all its repositories.
 pub(super) const PACKAGES_MAX: usize = 1_000_000;
 
-/// Sets limits for a database that comes from an image.
-///
-/// `SQLite` runs expressions of a schema before anybody can look at it: generated columns of the planner's statistics when it
-/// reads the schema, checks when it looks at rows. rpm's schema has no functions and short statements, and what operators
-/// alone can do in those has an end.
-pub(super) fn confine(database: &Connection) -> rusqlite::Result<()> {
+/// Makes `database` ready for what comes from an image: call it before that is loaded, for `SQLite` runs expressions of a
+/// schema before anybody can look at it: generated columns of the planner's statistics when it reads the schema, checks when
+/// it looks at rows. rpm's schema has no functions and short statements, and what operators alone can do in those has an end.
+/// So triggers, views and functions are off, those that `VACUUM` and `ATTACH` call among them, and statements longer than
+/// 512 bytes are refused.
+pub fn distrust(database: &Connection) -> rusqlite::Result<()> {
+    for (setting, value) in [
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false),
+    ] {
+        database.set_db_config(setting, value)?;
+    }
     database.set_limit(Limit::SQLITE_LIMIT_LENGTH, BLOB_MAX)?;
     database.set_limit(Limit::SQLITE_LIMIT_FUNCTION_ARG, 0)?;
     database.set_limit(Limit::SQLITE_LIMIT_SQL_LENGTH, STATEMENT_MAX)?;
@@ -54,10 +63,8 @@ pub(super) fn blobs(
     head[VERSIONS].fill(VERSION_PLAIN);
     let mut query = || -> rusqlite::Result<Option<Result<(), PkgDbError>>> {
         let mut database = Connection::open_in_memory()?;
-        confine(&database)?;
+        distrust(&database)?;
         database.deserialize_read_exact(c"main", Cursor::new(head).chain(&mut bytes), size, true)?;
-        database.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-        database.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         let kind = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'Packages' AND rootpage > 0";
         // This pragma lists stored columns only.
         let mut stored = BTreeSet::new();
