@@ -1,7 +1,6 @@
 //! The boot check with programs in QEMU's place, which say what a guest would: how it is watched, ended and judged.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -25,8 +24,7 @@ fn scene(qemu: &str) -> Scene {
     fs::create_dir(scene.path("base")).unwrap();
     base::write(&scene.path("base"), &tree, |image| image);
     fs::create_dir(scene.path("tmp")).unwrap();
-    let path = scene.file("qemu", format!("#!/bin/sh\n{qemu}\n"));
-    fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    scene.program("qemu", &format!("#!/bin/sh\n{qemu}\n"));
     scene
 }
 
@@ -150,6 +148,6 @@ fn the_guest_ends_with_the_program() {
         assert!(begin.elapsed() < Duration::from_mins(1), "QEMU is still there");
         std::thread::sleep(Duration::from_millis(20));
     }
-    fs::write(scene.path("qemu"), format!("#!/bin/sh\n{GOOD}\n")).unwrap();
+    scene.program("qemu", &format!("#!/bin/sh\n{GOOD}\n"));
     assert_eq!(boot(&scene, &[]).code, 0, "and the next run removes what it left");
 }

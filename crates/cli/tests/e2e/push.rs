@@ -1,7 +1,6 @@
 //! Images into registries and out of them, with an in-process registry.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use oci_assemble::testing::registry::{Act, Asked, AuthSettings, Settings, TestRegistry};
@@ -67,9 +66,8 @@ fn passwords_come_from_where_podman_and_docker_have_them() {
     let plain = scene.file("home/.docker/config.json", auth_json(registry.host()));
     let xdg = scene.file("config/containers/auth.json", auth_json(registry.host()));
     scene.file("docker/config.json", format!(r#"{{"credHelpers":{{"{}":"test"}}}}"#, registry.host()));
-    let helper = scene
-        .file("bin/docker-credential-test", "#!/bin/sh\ncat >&2\necho '{\"Username\":\"me\",\"Secret\":\"secret\"}'\n");
-    fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).unwrap();
+    let answer = "#!/bin/sh\ncat >&2\necho '{\"Username\":\"me\",\"Secret\":\"secret\"}'\n";
+    scene.program("bin/docker-credential-test", answer);
     let path = format!("{}:{}", scene.path("bin").display(), std::env::var("PATH").unwrap());
     let text = |name: &str| scene.path(name).to_str().unwrap().to_owned();
     for variables in [

@@ -69,6 +69,14 @@ impl Scene {
         path
     }
 
+    /// Writes a program. Not by this process: what it has open for writing, a process that another test starts has too, for a
+    /// moment in which nobody can run it.
+    pub(crate) fn program(&self, name: &str, text: &str) -> PathBuf {
+        let (source, path) = (self.file(&format!("{name}.text"), text), self.path(name));
+        assert!(Command::new("install").args([&source, &path]).status().unwrap().success());
+        path
+    }
+
     /// Writes a recipe that begins as all do and ends with `tables`.
     pub(crate) fn recipe(&self, name: &str, tables: &str) {
         self.file(name, format!("{HEAD}{tables}"));
@@ -104,8 +112,7 @@ impl Scene {
     pub(crate) fn program_for_all(&self) -> PathBuf {
         fs::set_permissions(self.root(), PermissionsExt::from_mode(0o755)).unwrap();
         let program = self.path("program");
-        // Not by this process: what it has open for writing, a process that another test starts has too, for a moment in
-        // which nobody can run the copy.
+        // Not by this process, as in `Scene::program`.
         let copied = Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap();
         assert!(copied.success());
         program

@@ -67,7 +67,7 @@ impl From<Arc<AtomicBool>> for Cancel {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
-    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
 
     use super::*;
 
@@ -75,8 +75,11 @@ mod tests {
     fn what_is_left_is_removed_once() {
         let temp = tempfile::tempdir().unwrap();
         let (program, log) = (temp.path().join("podman"), temp.path().join("log"));
-        std::fs::write(&program, format!("#!/bin/sh\necho \"$*\" >>{}\n", log.display())).unwrap();
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        // Not by this process: what it has open for writing, a process that another test starts has too, for a moment in
+        // which nobody can run it.
+        let text = temp.path().join("text");
+        std::fs::write(&text, format!("#!/bin/sh\necho \"$*\" >>{}\n", log.display())).unwrap();
+        assert!(Command::new("install").args([&text, &program]).status().unwrap().success());
         let settings = PodmanSettings { program, ..PodmanSettings::default() };
         let [first, second] = ["one", "two"].map(|stage| ContainerName::new(stage, "7").unwrap());
         let cancel = Cancel::new();

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, Weak};
@@ -127,8 +126,10 @@ impl Drop for Machine {
     }
 }
 
-/// A program that is a shell script.
+/// A program that is a shell script. Not written by this process: what it has open for writing, a process that another test
+/// starts has too, for a moment in which nobody can run it.
 pub(crate) fn script(path: &Path, text: &str) {
-    fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let source = path.with_extension("text");
+    fs::write(&source, format!("#!/bin/sh\n{text}\n")).unwrap();
+    assert!(Command::new("install").args([source.as_path(), path]).status().unwrap().success());
 }

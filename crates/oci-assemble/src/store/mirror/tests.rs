@@ -255,12 +255,16 @@ fn a_program_that_is_missing_or_talks_too_much_is_an_error() {
         }
         other => panic!("{other:?}"),
     }
-    let endless = scratch.path("endless");
-    fs::write(&endless, "#!/bin/sh\nexec cat /dev/zero\n").unwrap();
-    fs::set_permissions(&endless, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // Not written by this process: what it has open for writing, a process that another test starts has too, for a moment
+    // in which nobody can run it.
+    let program = |name: &str, text: &str| {
+        let (source, path) = (scratch.path("text"), scratch.path(name));
+        fs::write(&source, text).unwrap();
+        assert!(std::process::Command::new("install").args([&source, &path]).status().unwrap().success());
+        path
+    };
+    let endless = program("endless", "#!/bin/sh\nexec cat /dev/zero\n");
     assert!(matches!(with(endless.to_str().unwrap()), StoreError::Proxy(ProxyError::TooLarge { .. })));
-    let html = scratch.path("html");
-    fs::write(&html, "#!/bin/sh\necho '<html>sign in first</html>'\n").unwrap();
-    fs::set_permissions(&html, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let html = program("html", "#!/bin/sh\necho '<html>sign in first</html>'\n");
     assert!(matches!(with(html.to_str().unwrap()), StoreError::Document(_)));
 }
