@@ -106,22 +106,8 @@ pub(super) fn taken(
     if let Some(name) = names.iter().find(|name| known.iter().all(|(_, own)| own != *name)) {
         return Err(RecordError::NoPackage { name: name.clone() });
     }
-    let alone = || -> rusqlite::Result<Vec<u8>> {
-        let mut own = Connection::open_in_memory()?;
-        let tables = indexes(&database)?;
-        own.execute_batch("BEGIN; CREATE TABLE Packages(hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)")?;
-        for table in &tables {
-            own.execute_batch(&format!(
-                "CREATE TABLE \"{table}\"(key, hnum, idx); CREATE INDEX \"{table}_hnum\" ON \"{table}\"(hnum)"
-            ))?;
-        }
-        for (number, _) in known.iter().filter(|(_, name)| names.contains(name)) {
-            copy(&database, *number, &own, Some(*number), &tables)?;
-        }
-        own.execute_batch("COMMIT")?;
-        Ok(own.serialize(c"main")?.to_vec())
-    };
-    let bytes = alone().map_err(wrong)?;
+    let wanted: Vec<i64> = known.iter().filter(|(_, name)| names.contains(name)).map(|(number, _)| *number).collect();
+    let bytes = alone(&database, &wanted).map_err(wrong)?;
     let mut delta = TreeDelta::new();
     let meta = Meta::root_owned(0o644, epoch.seconds());
     delta.insert(TreePath::new(RECORD)?.join(DATABASE)?, Inode::file(meta, Content::of(bytes)));
@@ -145,6 +131,23 @@ pub(super) fn entered(kept: &Kept<'_>, path: &TreePath, view: View<'_>) -> Resul
         delta.insert(log, Inode::file(meta, Content::of("")));
     }
     Ok(delta)
+}
+
+/// A database of the packages with these numbers; it has tables for [`merged`] to read, and nothing else of rpm's.
+fn alone(database: &Connection, numbers: &[i64]) -> rusqlite::Result<Vec<u8>> {
+    let mut own = Connection::open_in_memory()?;
+    let tables = indexes(database)?;
+    own.execute_batch("BEGIN; CREATE TABLE Packages(hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)")?;
+    for table in &tables {
+        own.execute_batch(&format!(
+            "CREATE TABLE \"{table}\"(key, hnum, idx); CREATE INDEX \"{table}_hnum\" ON \"{table}\"(hnum)"
+        ))?;
+    }
+    for number in numbers {
+        copy(database, *number, &own, Some(*number), &tables)?;
+    }
+    own.execute_batch("COMMIT")?;
+    Ok(own.serialize(c"main")?.to_vec())
 }
 
 /// The database `image` with the packages of `own`; one of the same name gives way.

@@ -21,8 +21,8 @@ pub(super) const PACKAGES_MAX: usize = 1_000_000;
 /// Makes `database` ready for what comes from an image: call it before that is loaded, for `SQLite` runs expressions of a
 /// schema before anybody can look at it: generated columns of the planner's statistics when it reads the schema, checks when
 /// it looks at rows. rpm's schema has no functions and short statements, and what operators alone can do in those has an end.
-/// So triggers, views and functions are off, those that `VACUUM` and `ATTACH` call among them, and statements longer than
-/// 512 bytes are refused.
+/// So triggers, views and functions are off, those that `VACUUM` and `ATTACH` call among them, and `SQLite` refuses statements
+/// of more than 512 bytes and values of more than 257 MiB. The errors are those of a setting that it does not take.
 pub fn distrust(database: &Connection) -> rusqlite::Result<()> {
     for (setting, value) in [
         (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
